@@ -1,0 +1,66 @@
+"""Template responses behind ``BaseHTTPMiddleware`` on Starlette 0.9.9 to 0.23.1.
+
+    import starlette_backport
+
+    starlette_backport.apply()
+
+On these releases ``call_next`` takes the first message that the application sends for the start of the
+response, and dies with a bare ``AssertionError`` on the message that a template response sends before it
+(Starlette issue #472). Starlette 0.24.0 fixed it (pull request #1991): once there, remove this package.
+
+How it works: the release's own code keeps running. It is only given another ``send`` to hand to the
+application, one that holds early messages back; the response that ``call_next`` returns sends them on,
+right before its start. Nothing of Starlette is copied, so whatever else a release does, it still does.
+
+The map, from the inside out:
+
+``_messages``
+    Which message passes, which is held, which is an error: pure, no ASGI callables, no Starlette.
+``_responses``
+    The response of ``call_next``, once it carries what was held.
+``_middleware``
+    ``BaseHTTPMiddleware``, whose ``call_next`` is kept from early messages.
+``_neighbours``
+    The template response, the gzip middleware and the test client: who sends, who drops and who reads
+    such messages.
+``_code``
+    How a function gets another body in place, and how a body is recognised.
+``_releases``
+    Which functions of which releases, and what they looked like when shipped: all release numbers.
+``_installed``
+    Which Starlette is there, found without importing it.
+``_shipped``
+    The functions that it shipped, found and recognised.
+``_importing``
+    Reaching modules that are imported after ``apply()``.
+``_backport``
+    ``apply()``, ``revert()``, ``applied()`` and ``status()``, on top of all that.
+``_errors``
+    The exceptions and the warning.
+"""
+
+from ._backport import Status, applied, apply, revert, status
+from ._errors import (
+    BackportError,
+    BackportNotNeededWarning,
+    StarletteNotFoundError,
+    UnexpectedCodeError,
+    UnexpectedMessageError,
+    UnknownReleaseError,
+)
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "BackportError",
+    "BackportNotNeededWarning",
+    "StarletteNotFoundError",
+    "Status",
+    "UnexpectedCodeError",
+    "UnexpectedMessageError",
+    "UnknownReleaseError",
+    "applied",
+    "apply",
+    "revert",
+    "status",
+]

@@ -1,0 +1,125 @@
+"""Functions with another body, and bodies that are known.
+
+A function is changed in place, by giving it another ``__code__``: that reaches everyone who holds it
+already, such as instrumentation that captured ``cls.__call__`` before, and putting the old code back is an
+exact undo. But code that stands in another function sees that function's globals, here Starlette's, and may
+not bring a closure. So what it needs is put among its constants: in the functions that give their bodies,
+the donors, a string in angle brackets stands for the object of that name in the donor's module, and
+``"<release>"`` for a function with the body that the release shipped.
+"""
+
+import dis
+import types
+import typing
+import zlib
+
+# How often these occur is the same on all Python versions, unlike with most others.
+_COUNTED = [dis.opmap[name] for name in ("RAISE_VARARGS", "STORE_ATTR", "STORE_DEREF")]
+
+# Names that the compiler of some Python versions adds of its own.
+_COMPILER_NAMES = {"AssertionError", "StopAsyncIteration"}
+
+# What `code.replace` (Python 3.8) is made of, for 3.6 and 3.7.
+_CODE_ARGUMENTS = [
+    *("argcount", "kwonlyargcount", "nlocals", "stacksize", "flags", "code", "consts", "names"),
+    *("varnames", "filename", "name", "firstlineno", "lnotab", "freevars", "cellvars"),
+]
+
+
+class Transplant:
+    """One function with the body of another one; `undo` puts its own back."""
+
+    def __init__(self, function: types.FunctionType, donor: types.FunctionType) -> None:
+        """Prepare `function` to get the body of `donor`; nothing changes before `do`."""
+        self.function = function
+        self.shipped = function.__code__
+        objects = dict(donor.__globals__, release=_twin(function))
+        consts = [
+            objects[const[1:-1]] if isinstance(const, str) and const.startswith("<") else const
+            for const in donor.__code__.co_consts
+        ]
+        self.code = _with_consts(donor.__code__, tuple(consts))
+
+    def do(self) -> None:
+        self.function.__code__ = self.code
+
+    def undo(self) -> None:
+        # Where somebody else has changed the function since, that change stays.
+        if self.function.__code__ is self.code:
+            self.function.__code__ = self.shipped
+
+
+def _twin(function: types.FunctionType) -> types.FunctionType:
+    """Return another function that does what `function` does now."""
+    twin = types.FunctionType(
+        function.__code__,
+        function.__globals__,
+        function.__name__,
+        function.__defaults__,
+        function.__closure__,
+    )
+    twin.__kwdefaults__ = function.__kwdefaults__
+    twin.__qualname__ = function.__qualname__ + " (release)"
+    return twin
+
+
+def _with_consts(code: types.CodeType, consts: typing.Tuple[typing.Any, ...]) -> types.CodeType:
+    if hasattr(code, "replace"):
+        return code.replace(co_consts=consts)
+    values = {name: getattr(code, "co_" + name) for name in _CODE_ARGUMENTS}
+    values["consts"] = consts
+    return types.CodeType(*(values[name] for name in _CODE_ARGUMENTS))
+
+
+def nested(code: types.CodeType, name: str) -> typing.Optional[types.CodeType]:
+    """Return the class body or function called `name` that is defined directly within `code`."""
+    for const in code.co_consts:
+        if isinstance(const, types.CodeType) and const.co_name == name:
+            return const
+    return None
+
+
+def _walk(code: types.CodeType) -> typing.Iterator[types.CodeType]:
+    yield code
+    for const in code.co_consts:
+        if isinstance(const, types.CodeType):
+            yield from _walk(const)
+
+
+def texts(code: types.CodeType) -> typing.Set[typing.Any]:
+    """Return the strings and bytes that `code` and the functions within it mention."""
+    found: typing.Set[typing.Any] = set()
+    for inner in _walk(code):
+        for const in inner.co_consts:
+            for item in const if isinstance(const, (tuple, frozenset)) else (const,):
+                # The compiler up to Python 3.10 adds the names of nested functions.
+                if isinstance(item, (str, bytes)) and "<locals>" not in str(item):
+                    found.add(item)
+    return found
+
+
+def fingerprint(code: types.CodeType) -> str:
+    """Return eight hex digits for what `code` says, the same on Python 3.6 to 3.13.
+
+    Byte code differs between versions of Python, and source need not be there, so this takes what lasts:
+    how many lines it spans, which functions it has within, on which line and with which arguments, all
+    names and texts in it, and how often it raises and assigns to attributes and outer variables. Under
+    ``python -O`` the asserts are gone, so that is another fingerprint.
+    """
+    names: typing.Set[str] = set()
+    functions = []
+    lines = {0}
+    counts = [0] * len(_COUNTED)
+    for inner in _walk(code):
+        names.update(inner.co_names, inner.co_varnames, inner.co_freevars, inner.co_cellvars)
+        lines.update(line - code.co_firstlineno for _, line in dis.findlinestarts(inner) if line)
+        operations = inner.co_code[::2]
+        counts = [count + operations.count(operation) for count, operation in zip(counts, _COUNTED)]
+        # Not comprehensions: since Python 3.12 they have no code of their own.
+        if not inner.co_name.startswith("<"):
+            arguments = inner.co_varnames[: inner.co_argcount + inner.co_kwonlyargcount]
+            functions.append((inner.co_firstlineno - code.co_firstlineno, inner.co_name, arguments))
+    # Names with a dot are the compiler's, too.
+    names = {name for name in names - _COMPILER_NAMES if not name.startswith(".")}
+    summary = (max(lines), counts, sorted(functions), sorted(names), sorted(map(repr, texts(code))))
+    return "%08x" % zlib.crc32(repr(summary).encode("utf-8"))

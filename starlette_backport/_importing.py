@@ -1,0 +1,62 @@
+"""Reaching modules that are imported later.
+
+A finder at the head of ``sys.meta_path`` lets the finders behind it do the work, and adds one step after
+the module has run. It stays as long as the backport is applied, so that a module that is reloaded, or thrown
+out of ``sys.modules`` and imported again, is reached as well.
+"""
+
+import sys
+import typing
+
+Callback = typing.Callable[[typing.Any], None]
+
+
+class Finder:
+    """Calls `callback` with each of the modules called `names` right after it has been executed."""
+
+    def __init__(self, names: typing.Iterable[str], callback: Callback) -> None:
+        self.names = frozenset(names)
+        self.callback = callback
+
+    def install(self) -> None:
+        sys.meta_path.insert(0, self)
+
+    def remove(self) -> None:
+        if self in sys.meta_path:
+            sys.meta_path.remove(self)
+
+    def find_spec(self, name: str, path: typing.Any = None, target: typing.Any = None) -> typing.Any:
+        if name not in self.names or self not in sys.meta_path:
+            return None
+        # Only those behind it: two finders of this kind do not call each other for ever.
+        for finder in sys.meta_path[sys.meta_path.index(self) + 1 :]:
+            find_spec = getattr(finder, "find_spec", None)
+            spec = find_spec(name, path, target) if find_spec is not None else None
+            if spec is not None:
+                if spec.loader is not None:
+                    spec.loader = _Loader(spec.loader, self.callback)
+                return spec
+        return None
+
+
+class _Loader:
+    """A module's own loader with one more step; the module is left with its own loader."""
+
+    def __init__(self, loader: typing.Any, callback: Callback) -> None:
+        self._loader = loader
+        self._callback = callback
+
+    def __getattr__(self, name: str) -> typing.Any:
+        return getattr(self._loader, name)
+
+    def create_module(self, spec: typing.Any) -> typing.Any:
+        create_module = getattr(self._loader, "create_module", None)
+        return create_module(spec) if create_module is not None else None
+
+    def exec_module(self, module: typing.Any) -> None:
+        module.__spec__.loader = module.__loader__ = self._loader
+        if hasattr(self._loader, "exec_module"):
+            self._loader.exec_module(module)
+        else:  # A zip file, up to Python 3.9.
+            exec(self._loader.get_code(module.__name__), module.__dict__)  # noqa: S102
+        self._callback(module)

@@ -1,0 +1,104 @@
+"""What becomes of each message that an application sends to ``call_next``.
+
+The theory: a server wants one ``http.response.start``, then ``http.response.body`` as often as it takes.
+Extensions put messages of their own before the start (``http.response.template`` and
+``http.response.debug`` from template responses, ``http.response.push`` from HTTP/2), and only these trip
+``call_next``. So there are two states, before and after the start:
+
+=============  ==============================  ==============================
+message        before the start                after the start
+=============  ==============================  ==============================
+start          passes, with what was held      an error
+body           an error                        passes
+anything else  is held                         an error
+=============  ==============================  ==============================
+
+An error is not raised here, in the application's ``send``, but passed on as an ``Unexpected`` message that
+raises where the release looks at it: there the affected releases raise, so the same code sees it.
+"""
+
+import typing
+
+Message = typing.MutableMapping[str, typing.Any]
+
+START = "http.response.start"
+BODY = "http.response.body"
+
+
+NO_TYPE = object()
+
+
+def kind(message: typing.Any) -> typing.Any:
+    """Return the type of `message`, or NO_TYPE where it has none: that is for the release to choke on."""
+    try:
+        return message["type"]
+    except Exception:
+        return NO_TYPE
+
+
+class EarlyHeaders(typing.List[typing.Any]):
+    """A response's header list that brings along the messages sent before it.
+
+    ``call_next`` hands the list of the start message to its response as it is, on every affected release:
+    that tells which response the messages belong to, however many are under way in one request.
+    """
+
+    def __init__(self, headers: typing.Iterable[typing.Any], held: typing.List[Message]) -> None:
+        super().__init__(headers)
+        self.held = held
+
+
+class Unexpected(typing.Dict[str, typing.Any]):
+    """Stands for a message that cannot be carried: whoever looks into it gets `error`."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__()
+        self.error = error
+
+    def __missing__(self, key: str) -> typing.Any:
+        raise self.error
+
+    def get(self, key: str, default: typing.Any = None) -> typing.Any:
+        raise self.error
+
+
+class Hold:
+    """Follows the messages of one call of an application, from ``call_next``'s point of view.
+
+    `unexpected` makes the error for a message type that comes where another one is expected.
+    """
+
+    __slots__ = ("held", "started", "unexpected")
+
+    def __init__(self, unexpected: typing.Callable[[typing.Any, str], Exception]) -> None:
+        self.held: typing.List[Message] = []
+        self.started = False
+        self.unexpected = unexpected
+
+    def take(self, message: Message) -> typing.Optional[Message]:
+        """Return what to hand on for `message`, or None when it is held for later."""
+        type_ = kind(message)
+        if self.started:
+            return message if type_ == BODY or type_ is NO_TYPE else self._stop(type_, BODY)
+        if type_ == START:
+            self.started = True
+            return self._start(message) if self.held else message
+        if type_ == BODY:
+            self.started = True
+            return self._stop(type_, START)
+        if type_ is NO_TYPE:
+            return message
+        self.held.append(message)
+        return None
+
+    def _start(self, message: Message) -> Message:
+        if "headers" not in message:
+            # The release is to raise its KeyError.
+            return message
+        # From here on they live as long as their response, not as long as the application runs.
+        held, self.held = self.held, []
+        # A copy, as the application may use one list for several responses.
+        return dict(message, headers=EarlyHeaders(message["headers"], held))
+
+    def _stop(self, received: typing.Any, expected: str) -> Message:
+        return Unexpected(self.unexpected(received, expected))

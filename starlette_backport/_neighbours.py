@@ -1,0 +1,129 @@
+"""The three places beside ``BaseHTTPMiddleware`` that have to do with early messages.
+
+* A template response sends ``http.response.template`` where the scope's extensions offer it. Since 0.24.0
+  (pull request #1991) the message is ``http.response.debug``: here it is sent where only that is offered.
+* The test client offers and reads the old message. Here it offers and reads both, so that responses
+  written for 0.24 show up as ``response.template`` and ``response.context``, too.
+* The gzip middleware drops whatever is neither start nor body, on every release to this day. Here it
+  passes on what it does not compress.
+
+The functions without a docstring give their bodies to the release's functions; `_code` says what the
+strings in angle brackets are.
+"""
+
+import typing
+
+from ._messages import BODY, START, Message, kind
+
+DEBUG = "http.response.debug"
+TEMPLATE = "http.response.template"
+
+
+def debug_message(response: typing.Any) -> typing.Optional[Message]:
+    """Return the message that template `response` has to send of its own, if any."""
+    extensions = response.context.get("request", {}).get("extensions", {})
+    if DEBUG not in extensions or TEMPLATE in extensions:
+        return None
+    return {"type": DEBUG, "info": {"template": response.template, "context": response.context}}
+
+
+class TemplateResponse:
+    # The release's function has a free variable, as it says ``super()``: its new code must have one, too.
+
+    async def __call__(self: typing.Any, scope: typing.Any, receive: typing.Any, send: typing.Any) -> None:
+        _ = super
+        release: typing.Any = "<release>"
+        debug_message: typing.Any = "<debug_message>"
+        message = debug_message(self)
+        if message is not None:
+            await send(message)
+        await release(self, scope, receive, send)
+
+
+class TemplateResponseASGI2:
+    async def __call__(self: typing.Any, receive: typing.Any, send: typing.Any) -> None:
+        _ = super
+        release: typing.Any = "<release>"
+        debug_message: typing.Any = "<debug_message>"
+        message = debug_message(self)
+        if message is not None:
+            await send(message)
+        await release(self, receive, send)
+
+
+class ClientStandIn:
+    """The test client's transport as the release's code sees it: itself, but for its `app`."""
+
+    def __init__(self, transport: typing.Any) -> None:
+        self.transport = transport
+
+    def __getattr__(self, name: str) -> typing.Any:
+        return getattr(self.transport, name)
+
+    def app(self, scope: typing.Any, *channels: typing.Any) -> typing.Any:
+        scope["extensions"].setdefault(DEBUG, {})
+        application = self.transport.app
+        if channels:
+            receive, send = channels
+            return application(scope, receive, reading_debug(send))
+        instance = application(scope)  # ASGI 2
+        return lambda receive, send: instance(receive, reading_debug(send))
+
+
+def client_stand_in(transport: typing.Any, request: typing.Any) -> typing.Any:
+    """Return what stands in for `transport`: nothing for a websocket, whose session keeps the `app`."""
+    return transport if str(request.url).startswith("ws") else ClientStandIn(transport)
+
+
+def reading_debug(send: typing.Any) -> typing.Any:
+    """Return a `send` for the test client that understands debug messages."""
+
+    def send_template(message: typing.Any) -> typing.Any:
+        if kind(message) == DEBUG:
+            info = message.get("info")
+            if isinstance(info, typing.Mapping) and "template" in info:
+                message = {"type": TEMPLATE, "template": info["template"], "context": info.get("context")}
+        return send(message)
+
+    return send_template
+
+
+def client_send(self: typing.Any, request: typing.Any, *args: typing.Any, **kwargs: typing.Any) -> typing.Any:
+    release: typing.Any = "<release>"
+    stand_in: typing.Any = "<client_stand_in>"
+    return release(stand_in(self, request), request, *args, **kwargs)
+
+
+def client_handle_request(self: typing.Any, request: typing.Any) -> typing.Any:
+    release: typing.Any = "<release>"
+    stand_in: typing.Any = "<client_stand_in>"
+    return release(stand_in(self, request), request)
+
+
+async def pass_on(responder: typing.Any, message: typing.Any) -> None:
+    """Send on what gzip `responder` does not compress, in its place among the other messages."""
+    if not responder.initial_message or responder.started:
+        await responder.send(message)
+        return
+    # The start was sent, but is kept until the body shows whether it is worth compressing: go after it.
+    send = responder.send
+
+    async def send_after_start(other: typing.Any) -> None:
+        await send(other)
+        if kind(other) == START:
+            await send(message)
+
+    responder.send = send_after_start
+
+
+async def send_with_gzip(self: typing.Any, message: typing.Any) -> None:
+    release: typing.Any = "<release>"
+    pass_on: typing.Any = "<pass_on>"  # noqa: S105
+    compressed: typing.Any = "<compressed>"
+    if message["type"] in compressed:
+        await release(self, message)
+    else:
+        await pass_on(self, message)
+
+
+compressed = (START, BODY)

@@ -1,0 +1,44 @@
+"""The response that ``call_next`` returned, once it carries what the application sent before its start."""
+
+import functools
+import typing
+
+from ._messages import START, EarlyHeaders, Message, kind
+
+
+def carry(response: typing.Any) -> typing.Any:
+    """Return `response`, made to send on what came before it, if anything did."""
+    headers = response.raw_headers
+    if type(headers) is EarlyHeaders:
+        response.raw_headers = list(headers)
+        response.__class__ = _carrying(type(response))  # type: ignore[arg-type]
+        response._starlette_backport_held = headers.held
+    return response
+
+
+@functools.lru_cache(maxsize=None)
+def _carrying(response_class: typing.Any) -> typing.Any:
+    """Return the subclass of the release's `response_class` that sends what it holds before its start.
+
+    A class, as ``await response(...)`` looks no further; and no wrapper, as that would not be the object
+    whose ``body_iterator`` and headers the middleware may change. Starlette 0.24.0 has a subclass here too.
+    """
+
+    async def call(self: typing.Any, *args: typing.Any, **kwargs: typing.Any) -> None:
+        # ``send`` comes last, in ASGI 2 and in ASGI 3.
+        if "send" not in kwargs:
+            *channels, kwargs["send"] = args
+            args = tuple(channels)
+        send = kwargs.pop("send")
+        held: typing.List[Message] = self._starlette_backport_held
+
+        async def send_held_first(message: typing.Any) -> None:
+            if kind(message) == START:
+                while held:
+                    await send(held.pop(0))
+            await send(message)
+
+        await response_class.__call__(self, *args, send=send_held_first, **kwargs)
+
+    namespace = {"__call__": call, "__module__": response_class.__module__}
+    return type(response_class.__name__, (response_class,), namespace)
