@@ -1,10 +1,13 @@
-"""``apply()``, ``revert()``, ``applied()`` and ``status()``: all or nothing, under one lock."""
+"""``apply()``, ``revert()``, ``applied()`` and ``status()``: all or nothing, one at a time.
+
+There are two locks. `_lock` lets one of these calls in at a time. `apply()` waits with it for imports that
+are under way in other threads, so what runs at the end of an import must do without: it takes `_change`,
+which is only held for as long as functions are changed.
+"""
 
 import contextlib
-import importlib
 import logging
 import os
-import sys
 import threading
 import types
 import typing
@@ -13,20 +16,21 @@ import warnings
 from . import _installed, _releases, _shipped
 from ._code import Transplant, texts
 from ._errors import BackportNotNeededWarning
-from ._importing import Finder
+from ._importing import Finder, wait_for_import
 
 DISABLE = "STARLETTE_BACKPORT_DISABLE"
 
 logger = logging.getLogger("starlette_backport")
 
 _lock = threading.RLock()
+_change = threading.Lock()
 
 
 class _State:
-    """What is applied in this process, guarded by `_lock`."""
+    """What is applied in this process."""
 
     def __init__(self) -> None:
-        # There is one while the backport is applied.
+        # There is one while the backport is applied. Guarded by `_change`, and so are the transplants.
         self.finder: typing.Optional[Finder] = None
         self.transplants: typing.Dict[types.FunctionType, Transplant] = {}
         # Who wants it applied: `apply()`, and so many `applied()` at the moment.
@@ -82,7 +86,8 @@ def revert() -> None:
     """
     with _lock:
         _state.wanted = False
-        _undo()
+        with _change:
+            _undo()
 
 
 @contextlib.contextmanager
@@ -98,7 +103,8 @@ def applied() -> typing.Iterator[Status]:
         with _lock:
             _state.contexts -= 1
             if not _state.contexts and not _state.wanted:
-                _undo()
+                with _change:
+                    _undo()
 
 
 def status() -> Status:
@@ -132,10 +138,6 @@ def _disabled() -> bool:
 
 
 def _apply(wanted: bool) -> Status:
-    for name in {target.module for target in _releases.targets(_installed.release())}:
-        # Where another thread is importing it right now, wait for that, and not with the lock.
-        if sys.modules.get(name) is not None:
-            importlib.import_module(name)
     with _lock:
         found = status()
         if found.state == "not applied":
@@ -160,9 +162,14 @@ def _apply(wanted: bool) -> Status:
 
 def _do(release: str) -> None:
     targets = _releases.targets(release)
-    _state.finder = Finder((target.module for target in targets), _imported)
-    _state.finder.install()
-    with _all_or_nothing():
+    # First the finder, then those imports that have passed by it: no module gets through unseen.
+    finder = Finder((target.module for target in targets), _imported)
+    with _change:
+        _state.finder = finder
+        finder.install()
+    for target in targets:
+        wait_for_import(target.module)
+    with _change, _all_or_nothing():
         transplants: typing.List[Transplant] = []
         for target in targets:
             module = _installed.loaded(target.module)
@@ -175,7 +182,7 @@ def _do(release: str) -> None:
 
 def _imported(module: types.ModuleType) -> None:
     """Change what `module`, which has been imported just now, holds."""
-    with _lock:
+    with _change:
         if _state.finder is not None:
             release = _installed.release()
             with _all_or_nothing():

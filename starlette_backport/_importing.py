@@ -5,10 +5,17 @@ the module has run. It stays as long as the backport is applied, so that a modul
 out of ``sys.modules`` and imported again, is reached as well.
 """
 
+import importlib
 import sys
 import typing
 
 Callback = typing.Callable[[typing.Any], None]
+
+
+def wait_for_import(name: str) -> None:
+    """Return once no other thread is in the midst of importing module `name`; does not import it."""
+    # What an import statement does for a module that another thread is importing, there on all versions.
+    importlib._bootstrap._lock_unlock_module(name)  # type: ignore[attr-defined]
 
 
 class Finder:
@@ -58,5 +65,5 @@ class _Loader:
         if hasattr(self._loader, "exec_module"):
             self._loader.exec_module(module)
         else:  # A zip file, up to Python 3.9.
-            exec(self._loader.get_code(module.__name__), module.__dict__)  # noqa: S102
+            exec(self._loader.get_code(module.__name__), module.__dict__)
         self._callback(module)

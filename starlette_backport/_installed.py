@@ -12,25 +12,29 @@ from ._errors import StarletteNotFoundError
 PACKAGE = "starlette"
 
 
-def _package() -> types.ModuleType:
-    """Return the package, imported already or made for this look only; submodules are not touched."""
+def _package() -> typing.Tuple[typing.Mapping[str, typing.Any], typing.Sequence[str]]:
+    """Return what the package itself says, and where its modules are; none of it gets imported."""
     package = sys.modules.get(PACKAGE)
-    if package is None:
-        spec = importlib.util.find_spec(PACKAGE)
-        if spec is None or spec.loader is None:
-            raise StarletteNotFoundError(
-                "Expected Starlette to be installed in this environment ({}), but found none. "
-                "Install the release that your project pins, for instance "
-                "'pip install starlette==0.14.2'.".format(sys.prefix)
-            )
-        package = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(package)
-    return package
+    if package is not None:
+        return vars(package), list(getattr(package, "__path__", ()))
+    spec = importlib.util.find_spec(PACKAGE)
+    if spec is None:
+        raise StarletteNotFoundError(
+            "Expected Starlette to be installed in this environment ({}), but found none. "
+            "Install the release that your project pins, for instance "
+            "'pip install starlette==0.14.2'.".format(sys.prefix)
+        )
+    namespace: typing.Dict[str, typing.Any] = {"__name__": PACKAGE}
+    get_code = getattr(spec.loader, "get_code", None)
+    if get_code is not None:
+        exec(get_code(PACKAGE), namespace)
+    return namespace, list(spec.submodule_search_locations or ())
 
 
 def release() -> typing.Any:
     """Return ``starlette.__version__``. Raises StarletteNotFoundError."""
-    return getattr(_package(), "__version__", None)
+    namespace, _ = _package()
+    return namespace.get("__version__")
 
 
 def loaded(name: str) -> typing.Optional[types.ModuleType]:
@@ -43,7 +47,7 @@ def loaded(name: str) -> typing.Optional[types.ModuleType]:
 def module_code(name: str) -> typing.Optional[types.CodeType]:
     """Return the code that importing module `name` would run, or None if that cannot be told."""
     *parents, _ = name.split(".")[1:]
-    path = [os.path.join(root, *parents) for root in getattr(_package(), "__path__", ())]
-    spec = importlib.machinery.PathFinder.find_spec(name, path)
+    _, roots = _package()
+    spec = importlib.machinery.PathFinder.find_spec(name, [os.path.join(root, *parents) for root in roots])
     get_code = getattr(spec and spec.loader, "get_code", None)
     return get_code(name) if get_code is not None else None

@@ -118,7 +118,7 @@ async def pass_on(responder: typing.Any, message: typing.Any) -> None:
 
 async def send_with_gzip(self: typing.Any, message: typing.Any) -> None:
     release: typing.Any = "<release>"
-    pass_on: typing.Any = "<pass_on>"  # noqa: S105
+    pass_on: typing.Any = "<pass_on>"
     compressed: typing.Any = "<compressed>"
     if message["type"] in compressed:
         await release(self, message)

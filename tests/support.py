@@ -1,0 +1,164 @@
+"""What the tests share: releases told apart, raw ASGI applications, and a server for them."""
+
+import asyncio
+import os
+import re
+import subprocess
+import sys
+
+import starlette
+from starlette.middleware.base import BaseHTTPMiddleware
+
+RELEASE = starlette.__version__
+NUMBERS = tuple(int(number) for number in re.findall(r"\d+", RELEASE)[:3])
+
+AFFECTED = (0, 9, 9) <= NUMBERS < (0, 24, 0)
+ASGI2 = NUMBERS < (0, 12, 0)
+QUEUE = NUMBERS < (0, 15, 0)  # Hands messages over through a queue; from 0.15.0 on through a memory stream.
+
+# The function that takes the application's messages.
+CARRIER = "call_next" if QUEUE else "__call__"
+
+START = {"type": "http.response.start", "status": 200, "headers": []}
+BODY = {"type": "http.response.body", "body": b"body", "more_body": False}
+PUSH = {"type": "http.response.push", "path": "/style.css", "headers": []}
+DEBUG = {"type": "http.response.debug", "info": {"template": "debug", "context": {}}}
+UNKNOWN = {"type": "x.unknown"}
+
+# Where a test needs a Python of its own: without what pytest has imported, with other flags.
+REPOSITORY = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+
+
+def start(**kwargs):
+    return dict(START, headers=[], **kwargs)
+
+
+def body(content=b"body", more_body=False):
+    return {"type": "http.response.body", "body": content, "more_body": more_body}
+
+
+def raw(program):
+    """Return an application of this release's ASGI from ``async def program(scope, receive, send)``."""
+    if ASGI2:
+        return lambda scope: lambda receive, send: program(scope, receive, send)
+    return program
+
+
+def sending(*messages):
+    """Return an application that sends copies of `messages`; an exception among them is raised."""
+
+    async def program(scope, receive, send):
+        for message in messages:
+            if isinstance(message, BaseException):
+                raise message
+            message = dict(message)
+            if "headers" in message:
+                message["headers"] = list(message["headers"])
+            await send(message)
+
+    return raw(program)
+
+
+def middleware(dispatch):
+    """Return a middleware class from ``async def dispatch(self, request, call_next)``."""
+    return type("Middleware", (BaseHTTPMiddleware,), {"dispatch": dispatch})
+
+
+@middleware
+async def PassThrough(self, request, call_next):
+    return await call_next(request)
+
+
+def http_scope(**kwargs):
+    scope = {
+        "type": "http",
+        "http_version": "1.1",
+        "method": "GET",
+        "scheme": "http",
+        "path": "/",
+        "raw_path": b"/",
+        "root_path": "",
+        "query_string": b"",
+        "headers": [],
+        "client": ("127.0.0.1", 50000),
+        "server": ("127.0.0.1", 80),
+    }
+    scope.update(kwargs)
+    return scope
+
+
+def run(coroutine, timeout=20):
+    loop = asyncio.new_event_loop()
+    try:
+        asyncio.set_event_loop(loop)
+        return loop.run_until_complete(asyncio.wait_for(coroutine, timeout))
+    finally:
+        asyncio.set_event_loop(None)
+        loop.close()
+
+
+async def call(app, scope, receive, send):
+    """Call `app` by this release's protocol."""
+    if ASGI2:
+        await app(scope)(receive, send)
+    else:
+        await app(scope, receive, send)
+
+
+async def exchange(app, scope=None):
+    """Return what a server receives from `app` for one request, and what it raised or None."""
+    received = []
+    requests = [{"type": "http.request", "body": b"", "more_body": False}]
+
+    async def receive():
+        if requests:
+            return requests.pop()
+        await asyncio.Event().wait()  # The client stays until it has got its response.
+
+    async def send(message):
+        received.append(dict(message))
+
+    try:
+        await call(app, http_scope() if scope is None else scope, receive, send)
+    except Exception as exc:
+        return received, exc
+    return received, None
+
+
+def serve(app, scope=None):
+    """`exchange`, from outside of a running loop."""
+    return run(exchange(app, scope))
+
+
+def types_of(messages):
+    return [message["type"] for message in messages]
+
+
+def content_of(messages):
+    return b"".join(message.get("body", b"") for message in messages)
+
+
+def leaves(error):
+    """Return the exceptions in `error`: from 0.15.0 on, anyio may have put them into groups."""
+    inner = getattr(error, "exceptions", None)
+    return [leaf for one in inner for leaf in leaves(one)] if inner else [error]
+
+
+def python(code, *flags, path=(), env=None, check=True):
+    """Run `code` in a Python process of its own, and return what it did."""
+    environment = dict(os.environ, **(env or {}))
+    if path:
+        environment["PYTHONPATH"] = os.pathsep.join(
+            [str(p) for p in path] + os.environ.get("PYTHONPATH", "").split(os.pathsep)
+        )
+    process = subprocess.run(
+        [sys.executable, *flags, "-c", code],
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        universal_newlines=True,
+        timeout=120,
+    )
+    if check and process.returncode:
+        raise AssertionError("exit status %d\n%s\n%s" % (process.returncode, process.stdout, process.stderr))
+    return process

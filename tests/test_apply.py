@@ -1,0 +1,431 @@
+"""`apply()`: once, whole or not at all, and whatever the order of things (points 7, 9 and 11)."""
+
+import asyncio
+import functools
+import logging
+import sys
+import threading
+import types
+
+import pytest
+from starlette.middleware.base import BaseHTTPMiddleware
+from support import (
+    ASGI2,
+    BODY,
+    CARRIER,
+    NUMBERS,
+    START,
+    PassThrough,
+    exchange,
+    python,
+    raw,
+    run,
+    sending,
+    serve,
+    start,
+)
+
+import starlette_backport
+
+EARLY = {"type": "x.early"}
+
+
+def carries(app=None):
+    messages, error = serve(app or PassThrough(sending(EARLY, START, BODY)))
+    return error is None and messages[0] == EARLY
+
+
+def test_it_carries_afterwards():
+    assert not carries()
+    result = starlette_backport.apply()
+    assert result == starlette_backport.status()
+    assert result.state == "applied"
+    assert carries()
+
+
+def test_twice_is_once():
+    functions = vars(BaseHTTPMiddleware)
+    starlette_backport.apply()
+    first = functions[CARRIER], functions[CARRIER].__code__, list(sys.meta_path)
+    assert starlette_backport.apply().state == "applied"
+    assert (functions[CARRIER], functions[CARRIER].__code__, list(sys.meta_path)) == first
+    starlette_backport.revert()
+    assert not carries()
+
+
+def test_an_application_built_before():
+    app = PassThrough(PassThrough(sending(EARLY, START, BODY)))
+    assert not carries(app)
+    starlette_backport.apply()
+    assert carries(app)
+    starlette_backport.revert()
+    assert not carries(app)
+
+
+def capturing_wrapper():
+    """Wrap as sentry-sdk does: capture the function, and put a plain one in its place."""
+    captured = getattr(BaseHTTPMiddleware, CARRIER)
+    calls = []
+
+    async def wrapper(self, *args, **kwargs):
+        calls.append("wrapper")
+        return await captured(self, *args, **kwargs)
+
+    return wrapper, calls
+
+
+def naming_wrapper():
+    """Wrap as a tool does that keeps names: with functools.wraps."""
+    wrapper, calls = capturing_wrapper()
+    return functools.wraps(getattr(BaseHTTPMiddleware, CARRIER))(wrapper), calls
+
+
+class Descriptor:
+    """Wrap as wrapt does: with an object that binds."""
+
+    def __init__(self, wrapped, calls):
+        self.__wrapped__ = wrapped
+        self.calls = calls
+
+    def __get__(self, instance, owner):
+        bound = self.__wrapped__.__get__(instance, owner)
+
+        async def call(*args, **kwargs):
+            self.calls.append("wrapper")
+            return await bound(*args, **kwargs)
+
+        return call
+
+
+def binding_wrapper():
+    calls = []
+    return Descriptor(vars(BaseHTTPMiddleware)[CARRIER], calls), calls
+
+
+WRAPPERS = pytest.mark.parametrize("wrap", [capturing_wrapper, naming_wrapper, binding_wrapper])
+
+
+@WRAPPERS
+def test_a_wrapper_put_on_before(monkeypatch, wrap):
+    wrapper, calls = wrap()
+    monkeypatch.setattr(BaseHTTPMiddleware, CARRIER, wrapper)
+    starlette_backport.apply()
+    assert vars(BaseHTTPMiddleware)[CARRIER] is wrapper
+    assert carries()
+    assert calls == ["wrapper"]
+    starlette_backport.revert()
+    assert vars(BaseHTTPMiddleware)[CARRIER] is wrapper
+    assert not carries()
+
+
+@WRAPPERS
+def test_a_wrapper_put_on_after(monkeypatch, wrap):
+    starlette_backport.apply()
+    wrapper, calls = wrap()
+    monkeypatch.setattr(BaseHTTPMiddleware, CARRIER, wrapper)
+    assert carries()
+    starlette_backport.revert()
+    assert vars(BaseHTTPMiddleware)[CARRIER] is wrapper
+    assert not carries()
+    assert calls == ["wrapper", "wrapper"]
+
+
+def test_a_wrapper_of_a_subclass_that_captured_the_function_before(monkeypatch):
+    """sentry-sdk wraps the ``__call__`` of each middleware class as its `Middleware` is built."""
+
+    class Own(PassThrough):
+        pass
+
+    captured = Own.__call__
+
+    if ASGI2:
+
+        def wrapper(self, scope):
+            return captured(self, scope)
+
+    else:
+
+        async def wrapper(self, scope, receive, send):
+            await captured(self, scope, receive, send)
+
+    Own.__call__ = wrapper
+    app = Own(sending(EARLY, START, BODY))
+    assert not carries(app)
+    starlette_backport.apply()
+    assert carries(app)
+
+
+def test_a_function_that_is_gone_is_refused(monkeypatch):
+    """What stands in its place stays in charge; there is nothing to apply to."""
+    program = """
+import gc
+import starlette_backport
+from support import *
+
+async def other(self, *args):
+    raise NotImplementedError
+
+setattr(BaseHTTPMiddleware, CARRIER, other)
+gc.collect()
+try:
+    starlette_backport.apply()
+except starlette_backport.UnexpectedCodeError as exc:
+    print(CARRIER in str(exc), "other" in str(exc), starlette_backport.status().state)
+print(vars(BaseHTTPMiddleware)[CARRIER] is other)
+"""
+    lines = python(program, path=[__file__.rsplit("test_apply", 1)[0]]).stdout.splitlines()
+    assert lines == ["True True not applied", "True"]
+
+
+def test_many_threads():
+    barrier = threading.Barrier(16)
+    results, errors = [], []
+
+    def work():
+        barrier.wait()
+        try:
+            for _ in range(20):
+                results.append(starlette_backport.apply().state)
+                with starlette_backport.applied() as status:
+                    results.append(status.state)
+        except BaseException as exc:
+            errors.append(exc)
+
+    before = vars(BaseHTTPMiddleware)[CARRIER].__code__
+    threads = [threading.Thread(target=work) for _ in range(16)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert errors == []
+    assert results == ["applied"] * 640
+    assert carries()
+    starlette_backport.revert()
+    assert vars(BaseHTTPMiddleware)[CARRIER].__code__ is before
+
+
+@pytest.mark.parametrize("value", ["1", "true", "yes", "anything"])
+def test_it_can_be_disabled(monkeypatch, caplog, value):
+    monkeypatch.setenv("STARLETTE_BACKPORT_DISABLE", value)
+    before = vars(BaseHTTPMiddleware)[CARRIER].__code__
+    with caplog.at_level(logging.INFO, logger="starlette_backport"):
+        status = starlette_backport.apply()
+    assert status.state == "disabled"
+    assert status.affected
+    assert "STARLETTE_BACKPORT_DISABLE" in status.reason
+    (record,) = caplog.records
+    assert record.name == "starlette_backport"
+    assert "STARLETTE_BACKPORT_DISABLE" in record.getMessage()
+    assert vars(BaseHTTPMiddleware)[CARRIER].__code__ is before
+    with starlette_backport.applied() as inner:
+        assert inner.state == "disabled"
+    monkeypatch.delenv("STARLETTE_BACKPORT_DISABLE")
+    assert starlette_backport.apply().state == "applied"
+
+
+@pytest.mark.parametrize("value", ["", "0", "false", "No", "off"])
+def test_it_is_not_disabled(monkeypatch, value):
+    monkeypatch.setenv("STARLETTE_BACKPORT_DISABLE", value)
+    assert starlette_backport.apply().state == "applied"
+
+
+ORDERS = {
+    "before all": ("apply", "base", "client", "build"),
+    "after the base": ("base", "apply", "client", "build"),
+    "after the client": ("client", "apply", "base", "build"),
+    "after all imports": ("base", "client", "apply", "build"),
+    "after the application is built": ("base", "client", "build", "apply"),
+}
+
+STEPS = """
+import sys
+
+def apply():
+    import starlette_backport
+    before = set(sys.modules)
+    starlette_backport.apply()
+    print("imported:", sorted(set(sys.modules) - before))
+
+def base():
+    import starlette.middleware.base
+
+def client():
+    import starlette.testclient
+
+def build():
+    global app
+    from support import PassThrough, sending, START, BODY
+    app = PassThrough(sending({"type": "http.response.debug", "info": {"template": "new"}}, START, BODY))
+
+for step in sys.argv[1:] or STEPS:
+    globals()[step]()
+
+from starlette.testclient import TestClient
+print("template:", TestClient(app).get("/").template)
+import starlette_backport
+from starlette_backport import _backport
+changed = [function.__qualname__ for function in _backport._state.transplants]
+print("state:", starlette_backport.status().state, len(changed))
+starlette_backport.revert()
+print("left:", [type(finder).__module__ for finder in sys.meta_path if "backport" in type(finder).__module__])
+"""
+
+
+@pytest.mark.parametrize("order", list(ORDERS))
+def test_the_order_of_imports_does_not_matter(request, order):
+    program = "STEPS = %r\n%s" % (ORDERS[order], STEPS)
+    lines = python(program, path=[request.fspath.dirname]).stdout.splitlines()
+    assert "imported: []" in lines
+    assert "template: new" in lines
+    assert "left: []" in lines
+    (state,) = [line for line in lines if line.startswith("state:")]
+    assert state.startswith("state: applied")
+
+
+def test_modules_that_are_imported_again(monkeypatch):
+    """A reload makes new functions, and so does an import after the module was thrown out."""
+    program = """
+import importlib, sys
+import starlette.middleware.base, starlette.middleware.gzip, starlette.testclient
+import starlette_backport
+starlette_backport.apply()
+importlib.reload(starlette.middleware.base)
+for name in [name for name in sys.modules if name.split(".")[0] == "starlette"]:
+    if name != "starlette":
+        del sys.modules[name]
+from support import *
+messages, error = serve(PassThrough(sending(PUSH, START, BODY)))
+print(messages[0] == PUSH)
+starlette_backport.revert()
+messages, error = serve(PassThrough(sending(PUSH, START, BODY)))
+print(messages, [isinstance(leaf, AssertionError) for leaf in leaves(error)])
+"""
+    lines = python(program, path=[__file__.rsplit("test_apply", 1)[0]]).stdout.splitlines()
+    assert lines == ["True", "[] [True]"]
+
+
+def test_it_leaves_the_loader_alone():
+    program = """
+import starlette_backport
+starlette_backport.apply()
+import starlette.middleware.base as base, inspect
+print(type(base.__loader__).__module__.split(".")[0], base.__spec__.loader is base.__loader__)
+print("class GZipMiddleware" in inspect.getsource(__import__("starlette.middleware.gzip").middleware.gzip))
+"""
+    lines = python(program).stdout.splitlines()
+    assert lines[0].endswith("True")
+    assert "backport" not in lines[0]
+    assert lines[1] == "True"
+
+
+WITHOUT = """
+import sys
+
+class Missing:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in ("jinja2", "requests", "httpx"):
+            raise ImportError("not installed: " + name, name=name)
+
+sys.meta_path.insert(0, Missing())
+import starlette_backport
+print(starlette_backport.apply().state)
+from support import *
+messages, error = serve(PassThrough(sending(PUSH, START, BODY)))
+print(messages[0] == PUSH, error)
+try:
+    import starlette.testclient
+except ImportError as exc:
+    print("as without the backport:", exc.name or exc)
+starlette_backport.revert()
+print(starlette_backport.status().state)
+"""
+
+
+@pytest.mark.skipif(
+    (0, 10, 4) <= NUMBERS < (0, 11, 0), reason="0.10.4 to 0.10.7 cannot be imported without jinja2"
+)
+def test_without_jinja2_requests_and_httpx(request):
+    lines = python(WITHOUT, path=[request.fspath.dirname]).stdout.splitlines()
+    assert lines[:2] == ["applied", "True None"]
+    assert lines[2].startswith("as without the backport:")
+    assert lines[3] == "not applied"
+
+
+def test_the_reproduction(request):
+    """Without the backport the release's bare AssertionError, with it the template."""
+    pytest.importorskip("jinja2", reason="the reproduction renders a template")
+    script = request.config.rootpath / "scripts" / "lib" / "reproduction.py"
+    run = "import runpy, sys; sys.argv = [%r] + %r; runpy.run_path(sys.argv[0], run_name='__main__')"
+    unpatched = python(run % (str(script), []), check=False)
+    assert unpatched.returncode == 1
+    assert "AssertionError\n" in unpatched.stdout
+    assert "starlette/middleware/base.py" in unpatched.stdout
+    patched = python(run % (str(script), ["--backport"]))
+    assert "response.template.name = 'index.html'" in patched.stdout
+    assert "'World'" in patched.stdout
+
+
+def test_nobody_waits_for_ever():
+    """`apply()` in one thread while others import what it changes."""
+    program = """
+import threading, importlib, sys
+for name in ("requests", "httpx"):  # Not these as well: old ones deadlock all by themselves.
+    try:
+        importlib.import_module(name)
+    except ImportError:
+        pass
+import starlette_backport
+names = ["starlette.middleware.base", "starlette.middleware.gzip", "starlette.testclient"]
+barrier = threading.Barrier(len(names) + 1)
+def load(name):
+    barrier.wait()
+    importlib.import_module(name)
+threads = [threading.Thread(target=load, args=(name,), daemon=True) for name in names]
+for thread in threads:
+    thread.start()
+barrier.wait()
+starlette_backport.apply()
+for thread in threads:
+    thread.join(30)
+print([thread.is_alive() for thread in threads])
+from support import *
+messages, error = serve(PassThrough(sending(PUSH, START, BODY)))
+print(messages[0] == PUSH)
+"""
+    lines = python(program, path=[__file__.rsplit("test_apply", 1)[0]]).stdout.splitlines()
+    assert lines == ["[False, False, False]", "True"]
+
+
+def test_requests_under_way():
+    """A request is finished as it was begun, whatever happens meanwhile."""
+
+    async def main(during):
+        reached, go = asyncio.Event(), asyncio.Event()
+
+        async def program(scope, receive, send):
+            reached.set()
+            await go.wait()
+            await send(EARLY)
+            await send(start())
+            await send(BODY)
+
+        task = asyncio.ensure_future(exchange(PassThrough(raw(program))))
+        await reached.wait()
+        during()
+        go.set()
+        return await task
+
+    starlette_backport.apply()
+    messages, error = run(main(starlette_backport.revert))
+    assert error is None
+    assert messages[0] == EARLY
+    messages, error = run(main(starlette_backport.apply))
+    assert error is not None
+    assert carries()
+
+
+def test_functions_of_other_tools_are_not_touched(monkeypatch):
+    """Same name, same module, but not the release's: it is in no one's way."""
+    copy = types.FunctionType(vars(BaseHTTPMiddleware)[CARRIER].__code__, {}, CARRIER)
+    starlette_backport.apply()
+    assert copy.__code__ is not vars(BaseHTTPMiddleware)[CARRIER].__code__

@@ -1,0 +1,296 @@
+"""Points 1, 2 and 4 of the contract: held, replayed, never lost; each with its own response."""
+
+import asyncio
+import gc
+import weakref
+
+import pytest
+from starlette.responses import PlainTextResponse, StreamingResponse
+from support import (
+    BODY,
+    DEBUG,
+    PUSH,
+    START,
+    UNKNOWN,
+    PassThrough,
+    body,
+    call,
+    content_of,
+    exchange,
+    http_scope,
+    middleware,
+    raw,
+    run,
+    sending,
+    serve,
+    start,
+    types_of,
+)
+
+pytestmark = pytest.mark.usefixtures("patched")
+
+
+@pytest.mark.parametrize("layers", [0, 1, 2, 3])
+@pytest.mark.parametrize(
+    "early",
+    [[], [PUSH], [DEBUG], [UNKNOWN], [DEBUG, DEBUG], [PUSH, DEBUG, UNKNOWN, PUSH], [{"type": None}]],
+    ids=lambda early: "+".join(str(message["type"]).split(".")[-1] for message in early) or "nothing",
+)
+def test_early_messages_come_in_order_right_before_the_start(layers, early):
+    app = sending(*early, START, BODY)
+    for _ in range(layers):
+        app = PassThrough(app)
+    messages, error = serve(app)
+    assert error is None
+    assert messages[: len(early)] == early
+    assert types_of(messages)[len(early)] == "http.response.start"
+    assert set(types_of(messages)[len(early) + 1 :]) == {"http.response.body"}
+    assert content_of(messages) == b"body"
+
+
+def test_nothing_is_sent_before_the_middleware_returns_the_response():
+    sent_before = []
+
+    @middleware
+    async def watching(self, request, call_next):
+        response = await call_next(request)
+        sent_before.extend(received)
+        return response
+
+    received = []
+
+    async def request():
+        async def receive():
+            await asyncio.Event().wait()
+
+        async def send(message):
+            received.append(message["type"])
+
+        await call(watching(sending(PUSH, START, BODY)), http_scope(), receive, send)
+
+    run(request())
+    assert sent_before == []
+    assert received[:2] == ["http.response.push", "http.response.start"]
+
+
+def test_they_are_carried_whatever_the_scope_offers():
+    for extensions in ({}, {"http.response.push": {}}, {"http.response.debug": {}}):
+        messages, error = serve(PassThrough(sending(DEBUG, START, BODY)), http_scope(extensions=extensions))
+        assert error is None
+        assert messages[0] == DEBUG
+
+
+def test_a_replaced_response_takes_them_away():
+    @middleware
+    async def replacing(self, request, call_next):
+        await call_next(request)
+        return PlainTextResponse("other")
+
+    messages, error = serve(PassThrough(replacing(sending(PUSH, START, BODY))))
+    assert error is None
+    assert content_of(messages) == b"other"
+    assert "http.response.push" not in types_of(messages)
+
+
+def test_a_new_response_around_the_old_body_takes_them_away():
+    @middleware
+    async def copying(self, request, call_next):
+        response = await call_next(request)
+        return StreamingResponse(response.body_iterator)
+
+    messages, error = serve(copying(sending(PUSH, START, BODY)))
+    assert error is None
+    assert content_of(messages) == b"body"
+    assert "http.response.push" not in types_of(messages)
+
+
+def test_replaced_raw_headers_leave_them():
+    @middleware
+    async def replacing(self, request, call_next):
+        response = await call_next(request)
+        response.raw_headers = [(b"x-new", b"1")]
+        return response
+
+    messages, _ = serve(replacing(sending(PUSH, START, BODY)))
+    assert messages[0] == PUSH
+    assert messages[1]["headers"] == [(b"x-new", b"1")]
+
+
+def test_changed_headers_leave_them():
+    @middleware
+    async def changing(self, request, call_next):
+        response = await call_next(request)
+        response.headers["x-new"] = "1"
+        del response.headers["x-old"]
+        return response
+
+    messages, _ = serve(changing(sending(PUSH, start(**{}), BODY)))
+    assert messages[0] == PUSH
+    assert messages[1]["headers"] == [(b"x-new", b"1")]
+
+
+def test_a_rewritten_body_leaves_them():
+    @middleware
+    async def shouting(self, request, call_next):
+        response = await call_next(request)
+        inner = response.body_iterator
+
+        async def upper():
+            async for chunk in inner:
+                yield chunk.upper()
+
+        response.body_iterator = upper()
+        return response
+
+    messages, error = serve(PassThrough(shouting(sending(PUSH, START, body(b"a", True), body(b"b")))))
+    assert error is None
+    assert messages[0] == PUSH
+    assert content_of(messages) == b"AB"
+
+
+def test_a_body_that_was_read_leaves_them_with_the_response_that_is_returned():
+    @middleware
+    async def reading(self, request, call_next):
+        response = await call_next(request)
+        content = b"".join([chunk async for chunk in response.body_iterator])
+
+        async def again():
+            yield content + b"!"
+
+        response.body_iterator = again()
+        return response
+
+    messages, error = serve(reading(sending(PUSH, DEBUG, START, BODY)))
+    assert error is None
+    assert messages[:2] == [PUSH, DEBUG]
+    assert content_of(messages) == b"body!"
+
+
+def numbered():
+    """Return an application that numbers its requests, in an early message and in the body.
+
+    All its responses have one header list, which must not be what tells them apart.
+    """
+    headers = []
+    count = []
+
+    async def program(scope, receive, send):
+        count.append(None)
+        number = len(count)
+        await send({"type": "x.number", "number": number})
+        await asyncio.sleep(0)
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await asyncio.sleep(0)
+        await send(body(b"%d" % number))
+
+    return raw(program)
+
+
+def check_numbered(messages, number):
+    assert [message["number"] for message in messages if message["type"] == "x.number"] == [number]
+    assert content_of(messages) == b"%d" % number
+
+
+@pytest.mark.parametrize("chosen", [0, 1])
+def test_two_calls_in_turn(chosen):
+    @middleware
+    async def twice(self, request, call_next):
+        return [await call_next(request), await call_next(request)][chosen]
+
+    messages, error = serve(PassThrough(twice(numbered())))
+    assert error is None
+    check_numbered(messages, chosen + 1)
+
+
+@pytest.mark.parametrize("chosen", [0, 1])
+def test_two_calls_at_once(chosen):
+    @middleware
+    async def at_once(self, request, call_next):
+        responses = await asyncio.gather(call_next(request), call_next(request))
+        return responses[chosen]
+
+    messages, error = serve(PassThrough(at_once(numbered())))
+    assert error is None
+    number = int(content_of(messages))
+    assert number in (1, 2)
+    check_numbered(messages, number)
+
+
+def test_concurrent_requests_do_not_mix():
+    async def program(scope, receive, send):
+        number = scope["path"]
+        await send({"type": "x.number", "number": number})
+        await asyncio.sleep(int(number) % 7 / 1000)
+        await send(DEBUG)
+        await send(start())
+        await send(body(number.encode("ascii"), True))
+        await asyncio.sleep(int(number) % 5 / 1000)
+        await send(body(b"."))
+
+    app = PassThrough(PassThrough(PassThrough(raw(program))))
+
+    async def all_at_once():
+        scopes = [http_scope(path=str(number)) for number in range(200)]
+        return await asyncio.gather(*[exchange(app, scope) for scope in scopes])
+
+    for number, (messages, error) in enumerate(run(all_at_once(), 60)):
+        assert error is None
+        assert messages[:2] == [{"type": "x.number", "number": str(number)}, DEBUG]
+        assert content_of(messages) == b"%d." % number
+
+
+def test_the_header_list_of_the_application_is_not_touched():
+    headers = [(b"x-shared", b"1")]
+
+    async def program(scope, receive, send):
+        await send(PUSH)
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send(BODY)
+
+    @middleware
+    async def adding(self, request, call_next):
+        response = await call_next(request)
+        response.headers["x-added"] = "1"
+        return response
+
+    app = adding(raw(program))
+    for _ in range(2):
+        messages, _ = serve(app)
+        assert messages[1]["headers"] == [(b"x-shared", b"1"), (b"x-added", b"1")]
+    assert headers == [(b"x-shared", b"1")]
+
+
+def test_held_messages_die_with_their_response():
+    class Content(dict):
+        pass
+
+    alive = []
+
+    async def program(scope, receive, send):
+        content = Content()
+        alive.append(weakref.ref(content))
+        await send({"type": "x.early", "content": content})
+        del content
+        await send(start())
+        await send(BODY)
+
+    @middleware
+    async def replacing(self, request, call_next):
+        await call_next(request)
+        gc.collect()
+        return PlainTextResponse("other")
+
+    async def requests(app):
+        async def receive():
+            await asyncio.Event().wait()
+
+        async def send(message):
+            pass
+
+        for _ in range(5):
+            await call(app, http_scope(), receive, send)
+
+    run(requests(PassThrough(raw(program))))
+    run(requests(replacing(raw(program))))
+    gc.collect()
+    assert [reference() for reference in alive] == [None] * 10

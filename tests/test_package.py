@@ -1,0 +1,74 @@
+"""What the package exports and promises, whatever Starlette is there."""
+
+import ast
+import pathlib
+import pickle
+import re
+
+import pytest
+
+import starlette_backport
+
+PACKAGE = pathlib.Path(starlette_backport.__file__).parent
+
+
+def test_exported_names():
+    assert sorted(starlette_backport.__all__) == [
+        "BackportError",
+        "BackportNotNeededWarning",
+        "StarletteNotFoundError",
+        "Status",
+        "UnexpectedCodeError",
+        "UnexpectedMessageError",
+        "UnknownReleaseError",
+        "applied",
+        "apply",
+        "revert",
+        "status",
+    ]
+    public = {name for name in vars(starlette_backport) if not name.startswith("_")}
+    assert public == set(starlette_backport.__all__)
+
+
+def test_errors_are_of_one_family():
+    concrete = [
+        starlette_backport.StarletteNotFoundError,
+        starlette_backport.UnexpectedCodeError,
+        starlette_backport.UnexpectedMessageError,
+        starlette_backport.UnknownReleaseError,
+    ]
+    assert all(issubclass(error, starlette_backport.BackportError) for error in concrete)
+    assert issubclass(starlette_backport.UnexpectedMessageError, AssertionError)
+    assert not issubclass(
+        starlette_backport.BackportNotNeededWarning, DeprecationWarning
+    )  # Hidden by default.
+
+
+def test_it_is_typed():
+    assert (PACKAGE / "py.typed").exists()
+    for name in ("apply", "revert", "applied", "status"):
+        assert "return" in getattr(starlette_backport, name).__annotations__
+
+
+@pytest.mark.parametrize("path", sorted(PACKAGE.glob("*.py")), ids=lambda path: path.name)
+def test_it_holds_when_asserts_are_gone(path):
+    assert not [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Assert)]
+
+
+@pytest.mark.parametrize("path", sorted(PACKAGE.glob("*.py")), ids=lambda path: path.name)
+def test_every_module_says_what_it_is_for_and_is_on_the_map(path):
+    assert ast.get_docstring(ast.parse(path.read_text()))
+    if path.name != "__init__.py":
+        assert "``%s``" % path.stem in starlette_backport.__doc__
+
+
+@pytest.mark.parametrize("path", sorted(PACKAGE.glob("*.py")), ids=lambda path: path.name)
+def test_release_numbers_are_in_one_module(path):
+    """Elsewhere they stand in docstrings and comments only, next to the package's own version."""
+    found = re.findall(r"""["'](0\.[0-9]+\.[0-9]+[a-z0-9]*)["']""", path.read_text())
+    assert path.name == "_releases.py" or set(found) <= {starlette_backport.__version__}
+
+
+def test_status_can_be_sent_to_another_process():
+    status = starlette_backport.status()
+    assert pickle.loads(pickle.dumps(status)) == status

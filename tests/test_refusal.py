@@ -1,0 +1,253 @@
+"""Point 10 of the contract: what is not the release's own code is refused, and nothing is changed."""
+
+import os
+import pathlib
+import shutil
+import zipfile
+
+import pytest
+import starlette
+from support import CARRIER, NUMBERS, QUEUE, RELEASE, python
+
+TESTS = pathlib.Path(__file__).parent
+SOURCE = pathlib.Path(starlette.__file__).parent
+
+APPLY = """
+import sys
+%s
+import starlette_backport
+import starlette
+print(starlette.__file__)
+before = list(sys.meta_path)
+try:
+    print(starlette_backport.apply().state)
+except starlette_backport.BackportError as exc:
+    print(type(exc).__name__, exc)
+    assert sys.meta_path == before
+    print("state:", starlette_backport.status().state)
+"""
+
+IMPORTS = {
+    "not imported": "",
+    "imported": "import starlette.middleware.base, starlette.middleware.gzip, starlette.testclient",
+}
+
+
+@pytest.fixture
+def copy(tmp_path):
+    """Return a copy of the installed Starlette, for changing it."""
+    shutil.copytree(str(SOURCE), str(tmp_path / "starlette"), ignore=shutil.ignore_patterns("__pycache__"))
+    return tmp_path
+
+
+def edit(copy, name, old, new):
+    path = copy / "starlette" / name
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new, 1))
+
+
+def apply_to(copy, imports=""):
+    return python(APPLY % imports, path=[copy, TESTS]).stdout.splitlines()
+
+
+ASSERT = 'assert message["type"] == "http.response.start"'
+RECEIVE = "await queue.get()" if QUEUE else "await recv_stream.receive()"
+
+CHANGES = {
+    "the assert is gone": ("middleware/base.py", ASSERT, "pass"),
+    "the assert became a loop": (
+        "middleware/base.py",
+        ASSERT,
+        'while message["type"] != "http.response.start": message = ' + RECEIVE,
+    ),
+    "another text": ("middleware/base.py", "No response returned.", "Nothing came."),
+    "one line more": (
+        "middleware/base.py",
+        ASSERT,
+        ASSERT + "\n" + " " * (8 if QUEUE else 12) + "message = message",
+    ),
+    "gzip": ("middleware/gzip.py", "await self.send(message)\n\n", "await self.send(dict(message))\n\n"),
+    "the test client": ("testclient.py", '"server": [host, port],\n            "extensions"', '"extensions"'),
+    "the template response": (
+        "responses.py" if NUMBERS < (0, 10, 4) else "templating.py",
+        '"context": self.context,',
+        '"context": dict(self.context),',
+    ),
+}
+
+
+@pytest.mark.parametrize("imports", list(IMPORTS))
+@pytest.mark.parametrize("change", list(CHANGES))
+def test_modified_code(copy, change, imports):
+    edit(copy, *CHANGES[change])
+    modules = IMPORTS[imports]
+    if CHANGES[change][0] == "templating.py" and modules:
+        pytest.importorskip("jinja2", reason="this module is imported with jinja2 only")
+        modules += ", starlette.templating"
+    where, error, state = apply_to(copy, modules)
+    assert where.startswith(str(copy))
+    assert error.startswith("UnexpectedCodeError Expected starlette.")
+    assert "as Starlette %s shipped it" % RELEASE in error
+    assert "but found other code" in error
+    assert os.path.join(str(copy), "starlette") in error
+    assert "pip install --force-reinstall starlette==%s" % RELEASE in error
+    assert state == "state: not applied"
+
+
+def test_a_function_that_was_renamed(copy):
+    edit(copy, "middleware/gzip.py", "async def send_with_gzip", "async def send_compressed")
+    _, error, state = apply_to(copy)
+    assert "GZipResponder.send_with_gzip" in error
+    assert "no send_with_gzip in" in error
+    assert state == "state: not applied"
+
+
+def test_changes_elsewhere_are_none_of_its_business(copy):
+    edit(
+        copy,
+        "middleware/base.py",
+        "class BaseHTTPMiddleware",
+        "PATCHED_BY = 'somebody'\n\n\nclass BaseHTTPMiddleware",
+    )
+    edit(copy, "responses.py", "class Response", "# A comment.\nclass Response")
+    assert apply_to(copy)[1:] == ["applied"]
+
+
+def test_code_that_an_import_hook_changes(copy):
+    """What is on disk is right, what is imported is not: then the import is the place of the error."""
+    program = """
+import sys
+import starlette_backport
+print(starlette_backport.apply().state)
+from importlib.machinery import PathFinder, SourceFileLoader
+
+class Changing(SourceFileLoader):
+    def get_data(self, path):
+        return super().get_data(path).replace(b"No response returned.", b"Nothing came.")
+    def path_stats(self, path):
+        raise OSError
+
+class Finder:
+    def find_spec(self, name, path=None, target=None):
+        spec = PathFinder.find_spec(name, path, target)
+        if name == "starlette.middleware.base":
+            spec.loader = Changing(name, spec.origin)
+        return spec
+
+sys.meta_path.insert(1, Finder())
+import starlette.middleware.gzip
+try:
+    import starlette.middleware.base
+except starlette_backport.UnexpectedCodeError as exc:
+    print("refused", starlette_backport.status().state)
+import starlette.middleware.gzip as gzip
+print("backport" in gzip.GZipResponder.send_with_gzip.__code__.co_filename)
+"""
+    assert python(program).stdout.splitlines() == ["applied", "refused not applied", "False"]
+
+
+def test_a_build_that_has_the_fix(copy):
+    edit(
+        copy,
+        "middleware/base.py",
+        ASSERT,
+        'if message["type"] == "http.response.debug": message = ' + RECEIVE,
+    )
+    program = (
+        """
+import warnings
+import starlette_backport
+with warnings.catch_warnings(record=True) as caught:
+    warnings.simplefilter("always")
+    for _ in range(3):
+        status = starlette_backport.apply()
+print([w.category.__name__ for w in caught], "remove" in str(caught[0].message))
+print(status)
+from starlette.middleware.base import BaseHTTPMiddleware
+print("backport" in vars(BaseHTTPMiddleware)[%r].__code__.co_filename)
+"""
+        % CARRIER
+    )
+    assert python(program, path=[copy]).stdout.splitlines() == [
+        "['BackportNotNeededWarning'] True",
+        "Starlette %s: backport not needed (it has the fix)" % RELEASE,
+        "False",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("line", "found"),
+    [("", "None"), ("__version__ = 'main'", "'main'"), ("__version__ = 14", "14")],
+    ids=["none", "no number", "no text"],
+)
+def test_a_version_that_is_none(copy, line, found):
+    (copy / "starlette" / "__init__.py").write_text(line)
+    (_, error) = python(
+        """
+import starlette_backport
+for function in starlette_backport.apply, starlette_backport.status:
+    try:
+        function()
+    except starlette_backport.UnknownReleaseError as exc:
+        print(exc)
+""",
+        path=[copy],
+    ).stdout.splitlines()
+    assert "Expected starlette.__version__" in error
+    assert "but found %s." % found in error
+    assert "Reinstall" in error
+
+
+def test_a_local_version(copy):
+    (copy / "starlette" / "__init__.py").write_text("__version__ = '%s+internal.1'" % RELEASE)
+    assert apply_to(copy)[1:] == ["applied"]
+
+
+def test_no_starlette():
+    program = """
+import sys
+sys.path = [p for p in sys.path if "site-packages" not in p]
+sys.path.insert(0, %r)
+import starlette_backport
+for function in starlette_backport.apply, starlette_backport.status:
+    try:
+        function()
+    except starlette_backport.StarletteNotFoundError as exc:
+        print(exc)
+starlette_backport.revert()
+"""
+    import starlette_backport
+
+    alone = pathlib.Path(starlette_backport.__file__).parent
+    import tempfile
+
+    with tempfile.TemporaryDirectory() as directory:
+        shutil.copytree(str(alone), os.path.join(directory, "starlette_backport"))
+        lines = python(program % directory).stdout.splitlines()
+    assert len(lines) == 2
+    assert "Expected Starlette to be installed" in lines[0]
+    assert "pip install" in lines[0]
+
+
+def test_starlette_in_a_zip_file(tmp_path):
+    archive = tmp_path / "starlette.zip"
+    with zipfile.ZipFile(str(archive), "w") as file:
+        for path in SOURCE.rglob("*.py"):
+            file.write(str(path), str(path.relative_to(SOURCE.parent)))
+    program = """
+import starlette_backport
+print(starlette_backport.apply().state)
+from support import *
+import starlette.middleware.gzip
+print(".zip" in starlette.__file__)
+messages, error = serve(PassThrough(sending(PUSH, START, BODY)))
+print(messages[0] == PUSH)
+"""
+    assert python(program, path=[archive, TESTS]).stdout.splitlines() == ["applied", "True", "True"]
+
+
+def test_the_same_under_python_O(copy):
+    edit(copy, *CHANGES["another text"])
+    process = python(APPLY % "", "-O", path=[copy])
+    assert "UnexpectedCodeError" in process.stdout

@@ -1,0 +1,150 @@
+"""`revert()` and `applied()`: an exact undo (point 9 of the contract)."""
+
+import importlib
+import sys
+import types
+
+import pytest
+from starlette.middleware.base import BaseHTTPMiddleware
+from support import CARRIER
+
+import starlette_backport
+
+MODULES = [
+    "starlette",
+    "starlette.applications",
+    "starlette.middleware.base",
+    "starlette.middleware.gzip",
+    "starlette.responses",
+    "starlette.testclient",
+]
+
+
+def snapshot():
+    """Return all that the modules of Starlette hold, down to the parts of their functions."""
+    importlib.import_module("starlette.testclient")
+    found = {"meta_path": list(sys.meta_path)}
+    for name, module in list(sys.modules.items()):
+        if name.split(".")[0] != "starlette":
+            continue
+        for attribute, value in vars(module).items():
+            found[name, attribute] = value
+            if isinstance(value, type) and value.__module__.startswith("starlette"):
+                for inner, member in vars(value).items():
+                    found[name, attribute, inner] = member
+                    if isinstance(member, types.FunctionType):
+                        found[name, attribute, inner, "parts"] = parts(member)
+            elif isinstance(value, types.FunctionType):
+                found[name, attribute, "parts"] = parts(value)
+    return found
+
+
+def parts(function):
+    names = "__code__ __defaults__ __kwdefaults__ __closure__ __globals__ __name__ __qualname__ __dict__"
+    return [getattr(function, name) for name in names.split()]
+
+
+def differences(before, after):
+    return [
+        key
+        for key in {**before, **after}
+        if before.get(key) is not after.get(key) and before.get(key) != after.get(key)
+    ]
+
+
+@pytest.fixture(autouse=True)
+def _imported():
+    for name in MODULES:
+        importlib.import_module(name)
+
+
+def test_all_is_as_it_was():
+    before = snapshot()
+    functions = starlette_backport.apply().functions
+    after = snapshot()
+    changed = set()
+    for key in differences(before, after):
+        if key == "meta_path":
+            continue
+        assert key[-1] == "parts"
+        function = before[key[:-1]]
+        changed.add("%s.%s" % (function.__module__, function.__qualname__))
+        # Nothing but the code of the function has changed.
+        assert parts(function)[1:] == before[key][1:]
+    assert changed == {name for name in functions if name.rsplit(".", 2)[0] in sys.modules}
+    starlette_backport.revert()
+    assert differences(before, snapshot()) == []
+
+
+def test_without_apply_it_does_nothing():
+    before = snapshot()
+    starlette_backport.revert()
+    starlette_backport.revert()
+    assert differences(before, snapshot()) == []
+
+
+def test_after_apply_twice_once_is_enough():
+    before = snapshot()
+    starlette_backport.apply()
+    starlette_backport.apply()
+    starlette_backport.revert()
+    assert differences(before, snapshot()) == []
+    assert starlette_backport.status().state == "not applied"
+
+
+def test_code_that_somebody_else_put_there_since_stays():
+    function = vars(BaseHTTPMiddleware)[CARRIER]
+    shipped = function.__code__
+
+    async def other(self, *args):
+        raise NotImplementedError
+
+    try:
+        starlette_backport.apply()
+        function.__code__ = other.__code__
+        starlette_backport.revert()
+        assert function.__code__ is other.__code__
+    finally:
+        function.__code__ = shipped
+
+
+def test_applied_is_for_a_while():
+    before = snapshot()
+    with starlette_backport.applied() as status:
+        assert status.state == "applied"
+        assert starlette_backport.status() == status
+    assert differences(before, snapshot()) == []
+
+
+def test_applied_ends_with_an_error_as_well():
+    with pytest.raises(ZeroDivisionError), starlette_backport.applied():
+        raise ZeroDivisionError
+    assert starlette_backport.status().state == "not applied"
+
+
+def test_applied_within_applied():
+    with starlette_backport.applied():
+        with starlette_backport.applied():
+            pass
+        assert starlette_backport.status().state == "applied"
+    assert starlette_backport.status().state == "not applied"
+
+
+def test_applied_within_apply_leaves_it_applied():
+    starlette_backport.apply()
+    with starlette_backport.applied():
+        pass
+    assert starlette_backport.status().state == "applied"
+
+
+def test_apply_within_applied_stays():
+    with starlette_backport.applied():
+        starlette_backport.apply()
+    assert starlette_backport.status().state == "applied"
+
+
+def test_revert_within_applied():
+    with starlette_backport.applied():
+        starlette_backport.revert()
+        assert starlette_backport.status().state == "not applied"
+    assert starlette_backport.status().state == "not applied"

@@ -1,0 +1,335 @@
+"""Point 3 of the contract: where nothing is sent early, patched and unpatched are the same."""
+
+import asyncio
+import inspect
+
+import pytest
+from starlette.background import BackgroundTask
+from starlette.middleware.base import BaseHTTPMiddleware
+from starlette.responses import PlainTextResponse, StreamingResponse
+from support import (
+    ASGI2,
+    BODY,
+    CARRIER,
+    NUMBERS,
+    QUEUE,
+    START,
+    PassThrough,
+    body,
+    call,
+    http_scope,
+    leaves,
+    middleware,
+    raw,
+    run,
+    sending,
+    serve,
+    start,
+)
+
+import starlette_backport
+
+
+def both(make, scope=None):
+    """Serve what `make` makes, unpatched and patched; return the two outcomes in a form to compare."""
+    outcomes = []
+    for context in (None, starlette_backport.applied):
+        if context is None:
+            messages, error = serve(make(), scope)
+        else:
+            with context():
+                messages, error = serve(make(), scope)
+        errors = [(type(leaf), str(leaf)) for leaf in leaves(error)] if error is not None else None
+        outcomes.append((messages, errors))
+    return outcomes
+
+
+@pytest.mark.parametrize(
+    "messages",
+    [
+        [START, BODY],
+        [START, body(b"a", True), body(b"", True), body(b"b", True), body(b"")],
+        [START, body(b"a"), body(b"after the end")],
+        [START],
+        [START, body(b"a", True)],
+        [START, {"type": "http.response.body"}],
+        [{"type": "http.response.start", "headers": []}, BODY],
+        [{"type": "http.response.start", "status": 200}, BODY],
+        [START, {"body": b"no type"}],
+        [{}],
+        [],
+        [ValueError("first")],
+        [START, ValueError("second")],
+        [START, body(b"a", True), ValueError("third")],
+        [START, BODY, ValueError("last")],
+    ],
+    ids=lambda messages: (
+        "+".join(m.get("type", "none").split(".")[-1] if isinstance(m, dict) else "error" for m in messages)
+        or "nothing"
+    ),
+)
+@pytest.mark.parametrize("layers", [1, 2])
+def test_messages_and_errors(messages, layers):
+    if (0, 15, 0) <= NUMBERS < (0, 17, 0) and any(
+        isinstance(m, Exception) for m in messages[:-1] or messages
+    ):
+        pytest.skip("0.15.0 and 0.16.0 let an application's error race with its messages, patched or not")
+
+    def make():
+        app = sending(*messages)
+        for _ in range(layers):
+            app = PassThrough(app)
+        return app
+
+    unpatched, patched = both(make)
+    assert patched == unpatched
+
+
+@pytest.mark.parametrize("kind", ["before", "after", "instead"])
+def test_errors_of_the_middleware(kind):
+    @middleware
+    async def failing(self, request, call_next):
+        if kind == "before":
+            raise ValueError(kind)
+        await call_next(request)
+        if kind == "after":
+            raise ValueError(kind)
+        return None
+
+    unpatched, patched = both(lambda: failing(sending(START, BODY)))
+    assert patched == unpatched
+    assert patched[1] is not None
+
+
+def test_a_middleware_of_its_own_response():
+    @middleware
+    async def own(self, request, call_next):
+        return PlainTextResponse("own")
+
+    unpatched, patched = both(lambda: PassThrough(own(sending())))
+    assert patched == unpatched
+
+
+def test_what_call_next_returns(patched):
+    seen = []
+
+    @middleware
+    async def looking(self, request, call_next):
+        response = await call_next(request)
+        seen.append(response)
+        response.headers["x-new"] = "1"
+        response.status_code = 201
+        return response
+
+    for early in ([], [{"type": "x.early"}]):
+        messages, _ = serve(looking(sending(*early, START, BODY)))
+        assert messages[-3]["status"] == 201
+        assert messages[-3]["headers"] == [(b"x-new", b"1")]
+    assert type(seen[0]) is StreamingResponse
+    for response in seen:
+        assert isinstance(response, StreamingResponse)
+        assert inspect.isasyncgen(response.body_iterator)
+        assert type(response.raw_headers) is list
+
+
+def test_streaming_is_not_delayed(either):
+    """Each chunk arrives before the application goes on to the next one that waits for it."""
+    order = []
+
+    async def program(scope, receive, send):
+        await send(start())
+        for number in range(3):
+            order.append("send %d" % number)
+            await send(body(b"%d" % number, True))
+            await asyncio.sleep(0.01)
+        await send(body(b""))
+
+    async def stream():
+        async def receive():
+            await asyncio.Event().wait()
+
+        async def send(message):
+            if message.get("body"):
+                order.append("got %s" % message["body"].decode("ascii"))
+
+        await call(PassThrough(raw(program)), http_scope(), receive, send)
+
+    run(stream())
+    assert order == ["send 0", "got 0", "send 1", "got 1", "send 2", "got 2"]
+
+
+def test_background_tasks():
+    """They run, or on some releases are cancelled with the request, as unpatched."""
+    ran = []
+
+    async def task():
+        ran.append("begun")
+        await asyncio.sleep(0.01)
+        ran.append("done")
+
+    async def program(scope, receive, send):
+        response = PlainTextResponse("text", background=BackgroundTask(task))
+        if ASGI2:
+            await response(receive, send)
+        else:
+            await response(scope, receive, send)
+        ran.append("end of request")
+
+    unpatched, patched = both(lambda: PassThrough(raw(program)))
+    assert patched == unpatched
+    assert ran[: len(ran) // 2] == ran[len(ran) // 2 :]
+
+
+async def leave_early():
+    """Serve a stream to a client that leaves; return what it got, and what became of the application."""
+    events = []
+    got = []
+    gone = asyncio.Event()
+
+    async def program(scope, receive, send):
+        try:
+            await send(start())
+            for _ in range(20):
+                await send(body(b"x", True))
+                await asyncio.sleep(0.005)
+            await send(body(b""))
+            events.append("sent all")
+        except BaseException as exc:
+            events.append(type(exc).__name__)
+            raise
+
+    async def receive():
+        await gone.wait()
+        return {"type": "http.disconnect"}
+
+    async def send(message):
+        got.append(message["type"])
+        if len(got) == 3:
+            gone.set()
+
+    try:
+        await call(PassThrough(raw(program)), http_scope(), receive, send)
+    except Exception as exc:
+        events.extend(type(leaf).__name__ for leaf in leaves(exc))
+    await asyncio.sleep(0.2)
+    return got[:3], events
+
+
+def test_a_client_that_leaves():
+    """However the release deals with it, and only from 0.13.3 on it does, patched it does the same."""
+    unpatched = run(leave_early())
+    with starlette_backport.applied():
+        assert run(leave_early()) == unpatched
+
+
+@pytest.mark.parametrize("type_", ["websocket", "lifespan"])
+def test_other_scopes_pass_untouched(patched, type_):
+    seen = []
+
+    async def program(scope, receive, send):
+        seen.append((scope, receive, send))
+
+    scope = {"type": type_}
+
+    async def receive():
+        raise NotImplementedError
+
+    async def send(message):
+        raise NotImplementedError
+
+    run(call(PassThrough(raw(program)), scope, receive, send))
+    ((seen_scope, seen_receive, seen_send),) = seen
+    assert seen_scope is scope
+    assert (seen_receive, seen_send) == (receive, send)
+
+
+def test_the_middleware_is_itself(patched):
+    """Point 8: nobody sees a stand-in."""
+    seen = []
+
+    class Looking(BaseHTTPMiddleware):
+        async def dispatch(self, request, call_next):
+            seen.append((self, self.app, sorted(vars(self))))
+            return await call_next(request)
+
+    app = sending({"type": "x.early"}, START, BODY)
+    outer = Looking(app)
+    attributes = sorted(vars(outer))
+    serve(outer)
+    assert seen == [(outer, app, attributes)]
+    assert outer.app is app
+    assert sorted(vars(outer)) == attributes
+
+
+def test_a_dispatch_function(patched):
+    async def dispatch(request, call_next):
+        response = await call_next(request=request)
+        response.headers["x-dispatch"] = "1"
+        return response
+
+    messages, error = serve(BaseHTTPMiddleware(sending({"type": "x.early"}, START, BODY), dispatch=dispatch))
+    assert error is None
+    assert messages[0] == {"type": "x.early"}
+    assert messages[1]["headers"] == [(b"x-dispatch", b"1")]
+
+
+def test_a_subclass_stays_in_charge(patched):
+    calls = []
+    app = sending({"type": "x.early"}, START, BODY)
+
+    class Own(BaseHTTPMiddleware):
+        async def dispatch(self, request, call_next):
+            return await call_next(request)
+
+        if ASGI2:
+
+            def __call__(self, scope):
+                calls.append("__call__")
+                return super().__call__(scope)
+
+            async def asgi(self, receive, send, scope):
+                calls.append("asgi")
+                await super().asgi(receive, send, scope)
+
+        else:
+
+            async def __call__(self, scope, receive, send):
+                calls.append("__call__")
+                await super().__call__(scope, receive, send)
+
+        if QUEUE:
+
+            async def call_next(self, request):
+                calls.append("call_next")
+                return await super().call_next(request)
+
+    messages, error = serve(Own(app))
+    assert error is None
+    assert messages[0] == {"type": "x.early"}
+    assert calls == ["__call__"] + ["asgi"] * ASGI2 + ["call_next"] * QUEUE
+
+
+def test_a_subclass_that_does_not_call_super_is_left_alone(patched):
+    class Own(BaseHTTPMiddleware):
+        if ASGI2:
+
+            def __call__(self, scope):
+                return self.app(scope)
+
+        else:
+
+            async def __call__(self, scope, receive, send):
+                await self.app(scope, receive, send)
+
+    messages, _ = serve(Own(sending({"type": "x.early"}, START, BODY), dispatch=lambda: None))
+    assert messages == [{"type": "x.early"}, START, BODY]
+
+
+def test_the_patched_function_looks_the_same(patched):
+    function = vars(BaseHTTPMiddleware)[CARRIER]
+    expected = ["self", "request"] if QUEUE else ["self", "scope", "receive", "send"]
+    assert list(inspect.signature(function).parameters) == expected
+    # Servers tell ASGI 2 from ASGI 3 by that.
+    assert asyncio.iscoroutinefunction(function)
+    assert function.__qualname__ == "BaseHTTPMiddleware." + CARRIER
+    assert function.__module__ == "starlette.middleware.base"
