@@ -33,6 +33,8 @@ The map, from the inside out:
     The functions that it shipped, found and recognised.
 ``_importing``
     Reaching modules that are imported after ``apply()``.
+``_process``
+    What is applied in this process: all of it or nothing.
 ``_backport``
     ``apply()``, ``revert()``, ``applied()`` and ``status()``, on top of all that.
 ``_errors``

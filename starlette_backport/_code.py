@@ -98,21 +98,36 @@ def texts(code: types.CodeType) -> typing.Set[typing.Any]:
     return found
 
 
+def _last_line(code: types.CodeType) -> int:
+    lines = {code.co_firstlineno}
+    for inner in _walk(code):
+        lines.update(line for _, line in dis.findlinestarts(inner) if line)
+    return max(lines)
+
+
+def _digits(summary: bytes) -> str:
+    return "%08x" % zlib.crc32(summary)
+
+
+def source_fingerprint(code: types.CodeType, source: bytes) -> str:
+    """Return eight hex digits for the lines of `source`, its module's, that `code` was compiled from."""
+    lines = source.splitlines()[code.co_firstlineno - 1 : _last_line(code)]
+    return _digits(b"\n".join(line.rstrip() for line in lines))
+
+
 def fingerprint(code: types.CodeType) -> str:
     """Return eight hex digits for what `code` says, the same on Python 3.6 to 3.13.
 
-    Byte code differs between versions of Python, and source need not be there, so this takes what lasts:
-    how many lines it spans, which functions it has within, on which line and with which arguments, all
-    names and texts in it, and how often it raises and assigns to attributes and outer variables. Under
-    ``python -O`` the asserts are gone, so that is another fingerprint.
+    Byte code differs between versions of Python, so this takes what lasts: how many lines it spans, which
+    functions it has within, on which line and with which arguments, all names and texts in it, and how
+    often it raises and assigns to attributes and outer variables. That sees most changes, and needs no
+    source. Under ``python -O`` the asserts are gone, so that is another fingerprint.
     """
     names: typing.Set[str] = set()
     functions = []
-    lines = {0}
     counts = [0] * len(_COUNTED)
     for inner in _walk(code):
         names.update(inner.co_names, inner.co_varnames, inner.co_freevars, inner.co_cellvars)
-        lines.update(line - code.co_firstlineno for _, line in dis.findlinestarts(inner) if line)
         operations = inner.co_code[::2]
         counts = [count + operations.count(operation) for count, operation in zip(counts, _COUNTED)]
         # Not comprehensions: since Python 3.12 they have no code of their own.
@@ -121,5 +136,6 @@ def fingerprint(code: types.CodeType) -> str:
             functions.append((inner.co_firstlineno - code.co_firstlineno, inner.co_name, arguments))
     # Names with a dot are the compiler's, too.
     names = {name for name in names - _COMPILER_NAMES if not name.startswith(".")}
-    summary = (max(lines), counts, sorted(functions), sorted(names), sorted(map(repr, texts(code))))
-    return "%08x" % zlib.crc32(repr(summary).encode("utf-8"))
+    span = _last_line(code) - code.co_firstlineno
+    summary = (span, counts, sorted(functions), sorted(names), sorted(map(repr, texts(code))))
+    return _digits(repr(summary).encode("utf-8"))

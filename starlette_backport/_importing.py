@@ -24,19 +24,23 @@ class Finder:
     def __init__(self, names: typing.Iterable[str], callback: Callback) -> None:
         self.names = frozenset(names)
         self.callback = callback
+        # The modules whose import has come by here.
+        self.seen: typing.Set[str] = set()
 
     def install(self) -> None:
         sys.meta_path.insert(0, self)
 
     def remove(self) -> None:
-        if self in sys.meta_path:
-            sys.meta_path.remove(self)
+        # A new list: another thread may be going through the old one, and would skip a finder.
+        sys.meta_path = [finder for finder in sys.meta_path if finder is not self]
 
     def find_spec(self, name: str, path: typing.Any = None, target: typing.Any = None) -> typing.Any:
-        if name not in self.names or self not in sys.meta_path:
+        finders = sys.meta_path
+        if name not in self.names or self not in finders:
             return None
+        self.seen.add(name)
         # Only those behind it: two finders of this kind do not call each other for ever.
-        for finder in sys.meta_path[sys.meta_path.index(self) + 1 :]:
+        for finder in finders[finders.index(self) + 1 :]:
             find_spec = getattr(finder, "find_spec", None)
             spec = find_spec(name, path, target) if find_spec is not None else None
             if spec is not None:

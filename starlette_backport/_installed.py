@@ -38,16 +38,21 @@ def release() -> typing.Any:
 
 
 def loaded(name: str) -> typing.Optional[types.ModuleType]:
-    """Return module `name` where it has been imported, not where it is just being imported."""
+    """Return module `name` where it has been imported, or is being imported."""
     module = sys.modules.get(name)
-    spec = getattr(module, "__spec__", None)
-    return None if getattr(spec, "_initializing", False) else module
+    # Tests put other things there.
+    return module if isinstance(module, types.ModuleType) else None
 
 
-def module_code(name: str) -> typing.Optional[types.CodeType]:
-    """Return the code that importing module `name` would run, or None if that cannot be told."""
+def is_being_imported(module: types.ModuleType) -> bool:
+    return bool(getattr(module.__spec__, "_initializing", False))
+
+
+def module_code(name: str) -> typing.Tuple[typing.Optional[types.CodeType], typing.Any]:
+    """Return the code that importing module `name` would run, None if that cannot be told, and its loader."""
     *parents, _ = name.split(".")[1:]
     _, roots = _package()
     spec = importlib.machinery.PathFinder.find_spec(name, [os.path.join(root, *parents) for root in roots])
-    get_code = getattr(spec and spec.loader, "get_code", None)
-    return get_code(name) if get_code is not None else None
+    loader = spec.loader if spec is not None else None
+    get_code = getattr(loader, "get_code", None)
+    return (get_code(name) if get_code is not None else None), loader

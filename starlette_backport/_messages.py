@@ -27,6 +27,9 @@ BODY = "http.response.body"
 
 NO_TYPE = object()
 
+# What becomes of a message that is not handed on now.
+KEPT = object()
+
 
 def kind(message: typing.Any) -> typing.Any:
     """Return the type of `message`, or NO_TYPE where it has none: that is for the release to choke on."""
@@ -55,11 +58,18 @@ class Unexpected(typing.Dict[str, typing.Any]):
         super().__init__()
         self.error = error
 
+    def __bool__(self) -> bool:
+        return True  # A memory stream of anyio tells by this whether a message is still waiting.
+
     def __missing__(self, key: str) -> typing.Any:
         raise self.error
 
     def get(self, key: str, default: typing.Any = None) -> typing.Any:
         raise self.error
+
+
+class Spare(typing.Dict[str, typing.Any]):
+    """A message that the unpatched release would not have let through to here: it may get lost again."""
 
 
 class Hold:
@@ -68,37 +78,53 @@ class Hold:
     `unexpected` makes the error for a message type that comes where another one is expected.
     """
 
-    __slots__ = ("held", "started", "unexpected")
+    __slots__ = ("held", "in_doubt", "started", "unexpected")
 
     def __init__(self, unexpected: typing.Callable[[typing.Any, str], Exception]) -> None:
         self.held: typing.List[Message] = []
         self.started = False
+        self.in_doubt = False
         self.unexpected = unexpected
 
-    def take(self, message: Message) -> typing.Optional[Message]:
-        """Return what to hand on for `message`, or None when it is held for later."""
+    def take(self, message: typing.Any) -> typing.Any:
+        """Return what to hand on for `message`, or KEPT."""
         type_ = kind(message)
         if self.started:
-            return message if type_ == BODY or type_ is NO_TYPE else self._stop(type_, BODY)
+            if type_ == BODY or type_ is NO_TYPE:
+                return message
+            return KEPT if isinstance(message, Spare) else self._stop(type_, BODY)
         if type_ == START:
             self.started = True
             return self._start(message) if self.held else message
         if type_ == BODY:
             self.started = True
-            return self._stop(type_, START)
+            return message if self.in_doubt else self._stop(type_, START)
         if type_ is NO_TYPE:
             return message
-        self.held.append(message)
-        return None
+        # The application may go on to use its own one for the next message.
+        self.held.append(dict(message) if type(message) is dict else message)
+        return KEPT
+
+    def undelivered(self, message: typing.Any) -> None:
+        """Take back `message`, which `take` returned: sending it has failed or was cancelled.
+
+        That need not mean that it did not get through; so a body is no error from then on.
+        """
+        self.started = False
+        self.in_doubt = True
+        headers = message.get("headers") if kind(message) == START else None
+        if isinstance(headers, EarlyHeaders):
+            self.held = headers.held
 
     def _start(self, message: Message) -> Message:
-        if "headers" not in message:
-            # The release is to raise its KeyError.
-            return message
+        try:
+            # A copy, as the application may use one list for several responses.
+            headers = EarlyHeaders(message["headers"], self.held)
+        except (KeyError, TypeError):
+            return message  # The release is to raise its own error.
         # From here on they live as long as their response, not as long as the application runs.
-        held, self.held = self.held, []
-        # A copy, as the application may use one list for several responses.
-        return dict(message, headers=EarlyHeaders(message["headers"], held))
+        self.held = []
+        return dict(message, headers=headers)
 
     def _stop(self, received: typing.Any, expected: str) -> Message:
         return Unexpected(self.unexpected(received, expected))

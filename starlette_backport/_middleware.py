@@ -18,7 +18,7 @@ import functools
 import typing
 
 from ._errors import UnexpectedMessageError
-from ._messages import BODY, START, Hold
+from ._messages import BODY, KEPT, START, Hold, kind
 from ._responses import carry
 
 Send = typing.Callable[[typing.Any], typing.Any]
@@ -39,20 +39,30 @@ def _unexpected(middleware: typing.Any, received: typing.Any, expected: str) -> 
     )
 
 
-async def _held() -> None:
-    """What the application awaits when its message is held: done at once."""
-
-
 def holding(middleware: typing.Any, send: Send) -> Send:
     """Return a `send` for the application behind `middleware` that holds early messages back."""
-    take = Hold(functools.partial(_unexpected, middleware)).take
+    hold = Hold(functools.partial(_unexpected, middleware))
 
-    # Not a coroutine function: a message that passes costs no frame of its own.
-    def send_or_hold(message: typing.Any) -> typing.Any:
-        passed = take(message)
-        return _held() if passed is None else send(passed)
+    async def send_or_hold(message: typing.Any) -> None:
+        # At this point and no earlier: the application may never await what `send` gave it.
+        started = hold.started
+        passed = hold.take(message)
+        if passed is KEPT:
+            return
+        try:
+            await send(passed)
+        except BaseException:
+            if hold.started and not started:
+                hold.undelivered(passed)
+            raise
 
-    return send_or_hold
+    # Not a coroutine function: the chunks of a body cost no frame of their own.
+    def send_body(message: typing.Any) -> typing.Any:
+        if hold.started and kind(message) == BODY:
+            return send(message)
+        return send_or_hold(message)
+
+    return send_body
 
 
 class StandIn:

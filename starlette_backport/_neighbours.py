@@ -13,7 +13,7 @@ strings in angle brackets are.
 
 import typing
 
-from ._messages import BODY, START, Message, kind
+from ._messages import BODY, START, Message, Spare, kind
 
 DEBUG = "http.response.debug"
 TEMPLATE = "http.response.template"
@@ -102,7 +102,12 @@ def client_handle_request(self: typing.Any, request: typing.Any) -> typing.Any:
 
 async def pass_on(responder: typing.Any, message: typing.Any) -> None:
     """Send on what gzip `responder` does not compress, in its place among the other messages."""
-    if not responder.initial_message or responder.started:
+    if not responder.initial_message:
+        await responder.send(message)
+        return
+    # A `BaseHTTPMiddleware` around this one cannot carry it after the start, and without us never had to.
+    message = Spare(message)
+    if responder.started:
         await responder.send(message)
         return
     # The start was sent, but is kept until the body shows whether it is worth compressing: go after it.

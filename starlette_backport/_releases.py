@@ -1,7 +1,7 @@
 """Which releases are affected, and what they shipped: the one place with release numbers.
 
 The fingerprints are those of the 58 stable releases and three pre-releases from the package index, made by
-``scripts/fingerprints``. `_code.fingerprint` says what they stand for.
+``scripts/fingerprints``. `_code` says what they stand for.
 """
 
 import re
@@ -54,28 +54,29 @@ class Target(typing.NamedTuple):
     since: str
     # Whose body it gets; None from the release on where it is gone, or is no longer the one to change.
     donor: typing.Any
-    # As shipped, and the same compiled under -O: without asserts.
-    fingerprint: str
-    fingerprint_optimized: str
+    # Of its source, of its code, and of its code under -O: without asserts.
+    source: str
+    code: str
+    code_optimized: str
 
     @property
     def name(self) -> str:
         return self.module + "." + self.qualname
 
     @property
-    def expected_fingerprint(self) -> str:
-        return self.fingerprint if __debug__ else self.fingerprint_optimized
+    def fingerprint(self) -> str:
+        return self.code if __debug__ else self.code_optimized
 
 
 def _shipped(
-    module: str, qualname: str, *rows: typing.Tuple[str, typing.Any, str, str]
+    module: str, qualname: str, *rows: typing.Tuple[str, typing.Any, str, str, str]
 ) -> typing.List[Target]:
     return [Target(module, qualname, *row) for row in rows]
 
 
 _template = _neighbours.TemplateResponse.__call__
 _template_asgi2 = _neighbours.TemplateResponseASGI2.__call__
-_gone = (None, "", "")
+_gone = (None, "", "", "")
 
 BASE = "starlette.middleware.base"
 
@@ -83,62 +84,65 @@ _TARGETS = (
     _shipped(
         BASE,
         "BaseHTTPMiddleware.call_next",
-        ("0.9.9", _middleware.call_next_asgi2, "0032ebbe", "90a8866b"),
-        ("0.12.0b1", _middleware.call_next, "b211c84a", "da0bc7c2"),
-        ("0.12.1", _middleware.call_next, "888c99be", "dc90fbb5"),
-        ("0.13.5", _middleware.call_next, "5657687e", "f01370a3"),
-        ("0.13.7", _middleware.call_next, "d73525b1", "ce9d5d77"),
-        ("0.13.8", _middleware.call_next, "5657687e", "f01370a3"),
+        ("0.9.9", _middleware.call_next_asgi2, "1eac9cc3", "0032ebbe", "90a8866b"),
+        ("0.12.0b1", _middleware.call_next, "98e73271", "b211c84a", "da0bc7c2"),
+        ("0.12.1", _middleware.call_next, "9e0b17b9", "888c99be", "dc90fbb5"),
+        ("0.13.5", _middleware.call_next, "8d097aff", "5657687e", "f01370a3"),
+        ("0.13.7", _middleware.call_next, "3f575f0d", "d73525b1", "ce9d5d77"),
+        ("0.13.8", _middleware.call_next, "f4e6dbf5", "5657687e", "f01370a3"),
         ("0.15.0", *_gone),
     ),
     _shipped(
         BASE,
         "BaseHTTPMiddleware.__call__",
-        ("0.15.0", _middleware.call, "26ac685b", "3bdf5f9f"),
-        ("0.17.0", _middleware.call, "88d11c76", "10cbef71"),
-        ("0.19.0", _middleware.call, "7f7098a7", "5a643a49"),
-        ("0.20.1", _middleware.call, "2f6aa823", "deb7c1a3"),
-        ("0.21.0", _middleware.call, "5ce0bf88", "b2b26c04"),
-        ("0.23.1", _middleware.call, "a863d8af", "fd18a305"),
+        ("0.15.0", _middleware.call, "b0ec55a6", "26ac685b", "3bdf5f9f"),
+        ("0.17.0", _middleware.call, "a605bd32", "88d11c76", "10cbef71"),
+        ("0.19.0", _middleware.call, "0a6c509a", "7f7098a7", "5a643a49"),
+        ("0.20.1", _middleware.call, "e9087953", "2f6aa823", "deb7c1a3"),
+        ("0.21.0", _middleware.call, "91b6dfd8", "5ce0bf88", "b2b26c04"),
+        ("0.23.1", _middleware.call, "149a1dfc", "a863d8af", "fd18a305"),
     ),
     _shipped(
         "starlette.responses",
         "TemplateResponse.__call__",
-        ("0.9.9", _template_asgi2, "60f1e374", "60f1e374"),
+        ("0.9.9", _template_asgi2, "0b118261", "60f1e374", "60f1e374"),
         ("0.10.4", *_gone),
     ),
     _shipped(
         "starlette.templating",
         "_TemplateResponse.__call__",
-        ("0.10.4", _template_asgi2, "60f1e374", "60f1e374"),
-        ("0.12.0b1", _template, "671eb097", "671eb097"),
+        ("0.10.4", _template_asgi2, "03ee721d", "60f1e374", "60f1e374"),
+        ("0.12.0b1", _template, "a0d3110c", "671eb097", "671eb097"),
     ),
     _shipped(
         "starlette.middleware.gzip",
         "GZipResponder.send_with_gzip",
-        ("0.9.9", _neighbours.send_with_gzip, "51a66356", "51a66356"),
-        ("0.22.0", _neighbours.send_with_gzip, "13626bf0", "13626bf0"),
+        ("0.9.9", _neighbours.send_with_gzip, "27b66298", "51a66356", "51a66356"),
+        ("0.14.2", _neighbours.send_with_gzip, "5677fc29", "51a66356", "51a66356"),
+        ("0.22.0", _neighbours.send_with_gzip, "f2c95ae8", "13626bf0", "13626bf0"),
     ),
     _shipped(
         "starlette.testclient",
         "_ASGIAdapter.send",
-        ("0.9.9", _neighbours.client_send, "e26af271", "7a9fb3ea"),
-        ("0.9.10", _neighbours.client_send, "2f4a01c5", "0f56af7c"),
-        ("0.9.11", _neighbours.client_send, "69b79edb", "2212980e"),
-        ("0.10.0", _neighbours.client_send, "8abefe4a", "9870b6d0"),
-        ("0.12.0b1", _neighbours.client_send, "d26ac64f", "36f254cb"),
-        ("0.12.3", _neighbours.client_send, "165d079b", "ada38e8e"),
-        ("0.12.11", _neighbours.client_send, "7dc91d4c", "561d4229"),
-        ("0.15.0", _neighbours.client_send, "be146311", "3d16a165"),
-        ("0.16.0", _neighbours.client_send, "a9e3fda0", "6f7c939d"),
-        ("0.18.0", _neighbours.client_send, "fd71e83e", "e8456969"),
-        ("0.19.0", _neighbours.client_send, "f3ece52c", "185fd08b"),
+        ("0.9.9", _neighbours.client_send, "0bf68c8a", "e26af271", "7a9fb3ea"),
+        ("0.9.10", _neighbours.client_send, "b2b03b2d", "2f4a01c5", "0f56af7c"),
+        ("0.9.11", _neighbours.client_send, "c3d2493c", "69b79edb", "2212980e"),
+        ("0.10.0", _neighbours.client_send, "0a5a1c5a", "8abefe4a", "9870b6d0"),
+        ("0.12.0b1", _neighbours.client_send, "34947ab9", "d26ac64f", "36f254cb"),
+        ("0.12.3", _neighbours.client_send, "cb6b2518", "165d079b", "ada38e8e"),
+        ("0.12.11", _neighbours.client_send, "819d2ea0", "7dc91d4c", "561d4229"),
+        ("0.13.1", _neighbours.client_send, "573bd037", "7dc91d4c", "561d4229"),
+        ("0.15.0", _neighbours.client_send, "ee87309f", "be146311", "3d16a165"),
+        ("0.16.0", _neighbours.client_send, "8788dc74", "a9e3fda0", "6f7c939d"),
+        ("0.18.0", _neighbours.client_send, "c3a8203b", "fd71e83e", "e8456969"),
+        ("0.19.0", _neighbours.client_send, "ea7fe2c8", "f3ece52c", "185fd08b"),
         ("0.21.0", *_gone),
     ),
     _shipped(
         "starlette.testclient",
         "_TestClientTransport.handle_request",
-        ("0.21.0", _neighbours.client_handle_request, "7b2a2a8b", "cf46d98c"),
+        ("0.21.0", _neighbours.client_handle_request, "f86ff821", "7b2a2a8b", "cf46d98c"),
+        ("0.22.0", _neighbours.client_handle_request, "dcb4a639", "7b2a2a8b", "cf46d98c"),
     ),
 )
 

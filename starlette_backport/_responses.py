@@ -11,13 +11,13 @@ def carry(response: typing.Any) -> typing.Any:
     headers = response.raw_headers
     if type(headers) is EarlyHeaders:
         response.raw_headers = list(headers)
-        response.__class__ = _carrying(type(response))  # type: ignore[arg-type]
+        response.__class__ = carrying_class(type(response))  # type: ignore[arg-type]
         response._starlette_backport_held = headers.held
     return response
 
 
 @functools.lru_cache(maxsize=None)
-def _carrying(response_class: typing.Any) -> typing.Any:
+def carrying_class(response_class: typing.Any) -> typing.Any:
     """Return the subclass of the release's `response_class` that sends what it holds before its start.
 
     A class, as ``await response(...)`` looks no further; and no wrapper, as that would not be the object
@@ -40,5 +40,10 @@ def _carrying(response_class: typing.Any) -> typing.Any:
 
         await response_class.__call__(self, *args, send=send_held_first, **kwargs)
 
-    namespace = {"__call__": call, "__module__": response_class.__module__}
+    namespace = {
+        "__call__": call,
+        "__module__": response_class.__module__,
+        # For those that middleware makes of this class itself.
+        "_starlette_backport_held": (),
+    }
     return type(response_class.__name__, (response_class,), namespace)

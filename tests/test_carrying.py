@@ -104,6 +104,17 @@ def test_a_new_response_around_the_old_body_takes_them_away():
     assert "http.response.push" not in types_of(messages)
 
 
+def test_a_new_response_of_the_same_class_takes_them_away():
+    @middleware
+    async def copying(self, request, call_next):
+        response = await call_next(request)
+        return type(response)(response.body_iterator, status_code=201)
+
+    messages, error = serve(copying(sending(PUSH, START, BODY)))
+    assert error is None
+    assert messages[0] == {"type": "http.response.start", "status": 201, "headers": []}
+
+
 def test_replaced_raw_headers_leave_them():
     @middleware
     async def replacing(self, request, call_next):

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from starlette_backport._messages import BODY, START, EarlyHeaders, Hold, Unexpected, kind
+from starlette_backport._messages import BODY, KEPT, START, EarlyHeaders, Hold, Spare, Unexpected, kind
 
 TYPES = st.sampled_from(
     [START, BODY, "http.response.template", "http.response.debug", "http.response.push", "x.unknown", None, 5]
@@ -50,7 +50,7 @@ def observed(messages):
         before = dict(message)
         passed = hold.take(message)
         assert message == before
-        if passed is None:
+        if passed is KEPT:
             continue
         if isinstance(passed, Unexpected):
             seen.append(("error", passed.error.args))
@@ -80,6 +80,38 @@ def test_whoever_looks_into_an_unexpected_message_gets_the_error():
     ):
         with pytest.raises(ValueError, match="what"):
             look()
+    assert message  # anyio tells by this whether a message still waits for a receiver.
+
+
+@given(MESSAGES, st.integers(0, 8))
+def test_a_start_that_was_not_delivered_can_be_sent_again(messages, position):
+    """Whatever was held before the attempt is sent with the one that gets through."""
+    early = [message for message in messages if kind(message) not in (START, BODY, kind({}))][:position]
+    hold = Hold(lambda received, wanted: ValueError(received, wanted))
+    for message in early:
+        hold.take(message)
+    first = {"type": START, "status": 200, "headers": []}
+    hold.undelivered(hold.take(first))
+    passed = hold.take(dict(first, status=504))
+    assert passed["status"] == 504
+    assert getattr(passed["headers"], "held", []) == early
+    assert hold.take({"type": BODY}) == {"type": BODY}
+
+
+def test_a_spare_message_gets_lost_where_the_release_would_have_lost_it():
+    hold = Hold(lambda received, wanted: ValueError(received, wanted))
+    assert hold.take({"type": START}) == {"type": START}
+    assert hold.take(Spare({"type": "http.response.trailers"})) is KEPT
+    assert isinstance(hold.take({"type": "http.response.trailers"}), Unexpected)
+
+
+def test_a_message_that_is_used_again():
+    hold = Hold(lambda received, wanted: ValueError(received, wanted))
+    message = {"type": "http.response.push", "path": "/a"}
+    hold.take(message)
+    message["path"] = "/b"
+    hold.take(message)
+    assert [held["path"] for held in hold.held] == ["/a", "/b"]
 
 
 def test_what_has_no_type():

@@ -1,12 +1,14 @@
 """`revert()` and `applied()`: an exact undo (point 9 of the contract)."""
 
+import gc
 import importlib
 import sys
 import types
 
 import pytest
 from starlette.middleware.base import BaseHTTPMiddleware
-from support import CARRIER
+from starlette.responses import StreamingResponse
+from support import BODY, CARRIER, PUSH, START, PassThrough, sending, serve
 
 import starlette_backport
 
@@ -74,6 +76,25 @@ def test_all_is_as_it_was():
     assert changed == {name for name in functions if name.rsplit(".", 2)[0] in sys.modules}
     starlette_backport.revert()
     assert differences(before, snapshot()) == []
+
+
+def test_no_class_is_left():
+    with starlette_backport.applied():
+        _, error = serve(PassThrough(sending(PUSH, START, BODY)))
+        assert error is None
+    gc.collect()
+    names = [subclass.__module__ + "." + subclass.__name__ for subclass in StreamingResponse.__subclasses__()]
+    assert "starlette.responses.StreamingResponse" not in names
+
+
+def test_an_import_that_is_going_through_the_finders_is_not_disturbed():
+    """A finder that is taken out of the list that another thread goes through makes it skip one."""
+    starlette_backport.apply()
+    meta_path = sys.meta_path
+    before = list(meta_path)
+    starlette_backport.revert()
+    assert meta_path == before
+    assert len(sys.meta_path) == len(before) - 1
 
 
 def test_without_apply_it_does_nothing():

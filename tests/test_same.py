@@ -6,6 +6,7 @@ import inspect
 import pytest
 from starlette.background import BackgroundTask
 from starlette.middleware.base import BaseHTTPMiddleware
+from starlette.middleware.gzip import GZipMiddleware
 from starlette.responses import PlainTextResponse, StreamingResponse
 from support import (
     ASGI2,
@@ -99,6 +100,55 @@ def test_errors_of_the_middleware(kind):
     unpatched, patched = both(lambda: failing(sending(START, BODY)))
     assert patched == unpatched
     assert patched[1] is not None
+
+
+def test_a_start_that_was_cancelled_is_none():
+    async def program(scope, receive, send):
+        try:
+            await asyncio.wait_for(send(start()), 0)
+        except asyncio.TimeoutError:
+            await send(dict(start(), status=504))
+            await send(body())
+
+    unpatched, patched = both(lambda: PassThrough(raw(program)))
+    assert patched == unpatched
+
+
+@pytest.mark.skipif(QUEUE, reason="these releases do not use anyio")
+def test_a_start_that_was_cancelled_on_its_way_is_none():
+    import anyio
+
+    async def program(scope, receive, send):
+        await send({"type": "x.early"})
+        with anyio.CancelScope() as cancelled:
+            cancelled.cancel()
+            await send(start())
+        await send(dict(start(), status=504))
+        await send(body())
+
+    with starlette_backport.applied():
+        messages, error = serve(PassThrough(raw(program)))
+    assert error is None
+    assert messages[0] == {"type": "x.early"}
+    assert messages[1]["status"] == 504
+
+
+def test_a_message_that_is_none():
+    async def program(scope, receive, send):
+        await send(None)
+
+    unpatched, patched = both(lambda: PassThrough(raw(program)))
+    assert patched == unpatched
+
+
+def test_what_gzip_dropped_after_the_start_is_still_no_error():
+    """It reaches the server now, but not where the release's `call_next` could not carry it."""
+    trailers = {"type": "http.response.trailers", "headers": []}
+    scope = http_scope(headers=[(b"accept-encoding", b"gzip")])
+    for messages in ([START, BODY, trailers], [START, trailers, BODY]):
+        unpatched, patched = both(lambda m=messages: PassThrough(GZipMiddleware(sending(*m))), scope)
+        assert patched == unpatched
+        assert patched[1] is None
 
 
 def test_a_middleware_of_its_own_response():

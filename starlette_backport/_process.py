@@ -1,0 +1,135 @@
+"""What is applied in this process: all or nothing, under one lock.
+
+Nothing waits for an import while it holds the lock: the importing thread may want it at the end.
+"""
+
+import itertools
+import threading
+import types
+import typing
+
+from . import _installed, _releases, _shipped
+from ._code import Transplant
+from ._importing import Finder, wait_for_import
+from ._responses import carrying_class
+
+lock = threading.RLock()
+
+
+class _State:
+    """What is applied, guarded by `lock`."""
+
+    def __init__(self) -> None:
+        # There is one while the backport is applied.
+        self.finder: typing.Optional[Finder] = None
+        self.transplants: typing.Dict[types.FunctionType, Transplant] = {}
+        # Who wants it applied: `apply` itself, and one object for each `applied()` at the moment.
+        self.holders: typing.Set[typing.Any] = set()
+
+
+_state = _State()
+
+
+def is_applied() -> bool:
+    return _state.finder is not None
+
+
+def hold(holder: typing.Any) -> None:
+    """Let what is applied, or will be, stay so until `holder` lets go of it."""
+    with lock:
+        _state.holders.add(holder)
+
+
+def let_go(holder: typing.Any) -> None:
+    with lock:
+        _state.holders.discard(holder)
+        if not _state.holders:
+            _undo()
+
+
+def undo() -> None:
+    """Put everything back, whoever holds it."""
+    with lock:
+        _state.holders.clear()
+        _undo()
+
+
+def do(release: str, holder: typing.Any) -> None:
+    """Change the functions of `release` on behalf of `holder`. Raises UnexpectedCodeError."""
+    targets = _releases.targets(release)
+    # First the finder, then those imports that had passed by before: no module gets through unseen.
+    finder = Finder((target.module for target in targets), _imported)
+    finder.install()
+    try:
+        for target in targets:
+            wait_for_import(target.module)
+        with lock:
+            if _state.finder is not None:  # Another thread was faster.
+                finder.remove()
+                return
+            # Prepare all, then do all.
+            prepared = [_prepared(target, finder, release) for target in targets]
+            _state.finder = finder
+            _state.holders.add(holder)
+            _transplant(itertools.chain(*prepared))
+    except BaseException:
+        finder.remove()
+        raise
+
+
+def _prepared(target: _releases.Target, finder: Finder, release: str) -> typing.List[Transplant]:
+    """Return what is to be changed right now; raise UnexpectedCodeError for what is not as shipped."""
+    module = _installed.loaded(target.module)
+    if module is not None and _installed.is_being_imported(module):
+        class_name, _ = target.qualname.split(".")
+        if class_name not in vars(module) and target.module not in finder.seen:
+            # By this thread, as all others have been waited for, and the finder came too late for it.
+            raise _shipped.unexpected(target, release, "that this thread is just importing it")
+        if class_name not in vars(module):
+            module = None
+    if module is None:
+        _shipped.check_unloaded(target, release)
+        return []
+    return _transplants(target, module, release)
+
+
+def _imported(module: types.ModuleType) -> None:
+    """Change what `module`, which has been imported just now, holds."""
+    with lock:
+        if _state.finder is None:
+            return  # Reverted, or about to be applied: then it will be seen.
+        release = _installed.release()
+        try:
+            for target in _releases.targets(release):
+                if target.module == module.__name__:
+                    _transplant(_transplants(target, module, release))
+        except BaseException:
+            _undo()
+            raise
+
+
+def _transplants(target: _releases.Target, module: types.ModuleType, release: str) -> typing.List[Transplant]:
+    found = [f for f in _shipped.functions(target, module, release) if f not in _state.transplants]
+    for function in found:
+        _shipped.check(target, function.__code__, release, module.__loader__)
+    return [Transplant(function, target.donor) for function in found]
+
+
+def _transplant(transplants: typing.Iterable[Transplant]) -> None:
+    try:
+        for transplant in transplants:
+            _state.transplants[transplant.function] = transplant
+            transplant.do()
+    except BaseException:
+        _undo()
+        raise
+
+
+def _undo() -> None:
+    if _state.finder is not None:
+        _state.finder.remove()
+        _state.finder = None
+    while _state.transplants:
+        _, transplant = _state.transplants.popitem()
+        transplant.undo()
+    carrying_class.cache_clear()
