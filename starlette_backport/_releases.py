@@ -80,7 +80,7 @@ _gone = (None, "", "", "")
 
 BASE = "starlette.middleware.base"
 
-_TARGETS = (
+TARGETS = (
     _shipped(
         BASE,
         "BaseHTTPMiddleware.call_next",
@@ -153,7 +153,7 @@ def targets(release: str) -> typing.List[Target]:
     found: typing.List[Target] = []
     if is_fixed(release):
         return found
-    for rows in _TARGETS:
+    for rows in TARGETS:
         known = [row for row in rows if parse(row.since) <= version]
         if known and known[-1].donor is not None:
             found.append(known[-1])

@@ -118,11 +118,18 @@ async def exchange(app, scope=None):
     async def send(message):
         received.append(dict(message))
 
+    return received, await failure(call(app, http_scope() if scope is None else scope, receive, send))
+
+
+async def failure(coroutine):
+    """Return what `coroutine` raises, or None."""
     try:
-        await call(app, http_scope() if scope is None else scope, receive, send)
-    except Exception as exc:
-        return received, exc
-    return received, None
+        await coroutine
+    except (asyncio.CancelledError, KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException as exc:  # anyio 3 has groups of exceptions that are not an Exception.
+        return exc
+    return None
 
 
 def serve(app, scope=None):
@@ -142,6 +149,12 @@ def leaves(error):
     """Return the exceptions in `error`: from 0.15.0 on, anyio may have put them into groups."""
     inner = getattr(error, "exceptions", None)
     return [leaf for one in inner for leaf in leaves(one)] if inner else [error]
+
+
+def leaf(error, kind):
+    """Return the one exception of class `kind` in `error`, whatever came out with it."""
+    (found,) = [one for one in leaves(error) if isinstance(one, kind)]
+    return found
 
 
 def python(code, *flags, path=(), env=None, check=True):

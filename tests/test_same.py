@@ -18,6 +18,7 @@ from support import (
     PassThrough,
     body,
     call,
+    failure,
     http_scope,
     leaves,
     middleware,
@@ -257,12 +258,10 @@ async def leave_early():
         if len(got) == 3:
             gone.set()
 
-    try:
-        await call(PassThrough(raw(program)), http_scope(), receive, send)
-    except Exception as exc:
-        events.extend(type(leaf).__name__ for leaf in leaves(exc))
+    error = await failure(call(PassThrough(raw(program)), http_scope(), receive, send))
+    events.extend(type(one).__name__ for one in leaves(error))
     await asyncio.sleep(0.2)
-    return got[:3], events
+    return got[:3], list(events)
 
 
 def test_a_client_that_leaves():

@@ -1,0 +1,112 @@
+"""What belongs into an environment for a release of Starlette, and how it gets there.
+
+    python scripts/lib/environments.py RELEASE [--tests]
+
+installs into the environment of the Python that runs it: that release, dependencies that fit it and this
+Python, the backport from this checkout, and with --tests what the test suite needs. It needs uv, and runs
+on Python 3.6, as it is run by the Pythons under test.
+"""
+
+import datetime
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+
+LIB = os.path.dirname(os.path.abspath(__file__))
+ROOT = os.path.dirname(os.path.dirname(LIB))
+
+with open(os.path.join(LIB, "releases.json")) as file:
+    DATA = json.load(file)
+
+RELEASES = {row["release"]: row for row in DATA["releases"]}
+UNAFFECTED = {row["release"]: row for row in DATA["unaffected"]}
+THIS_PYTHON = "%d.%d" % sys.version_info[:2]
+
+
+def key(version):
+    """Return what a release or a Python version sorts by; pre-releases come first."""
+    numbers = re.match(r"\d+(\.\d+)*", version).group()
+    rest = version[len(numbers) :]
+    return [int(number) for number in numbers.split(".")], not rest, rest
+
+
+def supports(release, python):
+    """Return None, or why `release` is not to be tested on `python`."""
+    row = RELEASES.get(release) or UNAFFECTED[release]
+    if key(python) < key(row["requires_python"]):
+        return "Starlette %s needs Python %s or later" % (release, row["requires_python"])
+    if python not in DATA["pythons"]:
+        return "Python %s is not one of those supported, %s to %s" % (
+            python,
+            DATA["pythons"][0],
+            DATA["pythons"][-1],
+        )
+    for broken in DATA["broken"]:
+        if release == broken["release"] and key(python) >= key(broken["python"]):
+            return "Starlette %s is broken on Python %s: %s" % (release, python, broken["why"])
+    return None
+
+
+def is_era(python):
+    return python in DATA["era"]["pythons"]
+
+
+def requirements(release, python):
+    """Return the requirements of the application and the tests for `release` on `python`."""
+    found = ["starlette==" + release]
+    for row in DATA["requirements"]:
+        in_range = key(row.get("since", "0")) <= key(release) < key(row.get("until", "99"))
+        if in_range and key(python) >= key(row.get("python", "3")):
+            found.append(row["requirement"])
+    return found
+
+
+def uv(*arguments):
+    executable = os.environ.get("UV") or shutil.which("uv")
+    if not executable:
+        sys.exit("expected uv on PATH, found none: run scripts/test or scripts/demo, or 'pip install uv'")
+    process = subprocess.Popen(
+        [executable, *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        universal_newlines=True,
+    )
+    output, errors = process.communicate()
+    if process.returncode:
+        sys.exit("uv %s failed:\n%s%s" % (" ".join(arguments), output, errors))
+    return output
+
+
+def install(release, tests):
+    here = ["--python", sys.executable]
+    test_tools = ["pytest", "hypothesis"] if tests else []
+    wanted = requirements(release, THIS_PYTHON)
+    if is_era(THIS_PYTHON):
+        row = RELEASES.get(release) or UNAFFECTED[release]
+        uploaded = datetime.datetime.strptime(row["uploaded"], "%Y-%m-%d").date()
+        era = (uploaded + datetime.timedelta(days=DATA["era"]["days"])).isoformat()
+        uv("pip", "install", "--no-deps", wanted[0], *here)
+        uv("pip", "install", "--exclude-newer", era, *(wanted + here))
+        if tests:
+            uv("pip", "install", *(test_tools + here))
+    else:
+        uv("pip", "install", *(wanted + test_tools + here))
+    before = uv("pip", "freeze", *here).splitlines()
+    # The newest build of this checkout, with its dependencies: it has to leave all others alone.
+    package = os.environ.get("STARLETTE_BACKPORT_WHEEL", ROOT)
+    uv("pip", "install", "--reinstall-package", "starlette-backport", package, *here)
+    after = uv("pip", "freeze", *here).splitlines()
+    moved = {line for line in set(before) ^ set(after) if not line.startswith("starlette-backport")}
+    if moved:
+        sys.exit("installing starlette-backport has changed other packages: %s" % ", ".join(sorted(moved)))
+
+
+if __name__ == "__main__":
+    # tox gives the name of the cell, such as py37-starlette0.14.2.
+    release = sys.argv[1].split("-starlette")[-1]
+    if release not in RELEASES and release not in UNAFFECTED:
+        sys.exit("expected one of the releases in scripts/lib/releases.json, found %r" % release)
+    install(release, "--tests" in sys.argv[2:])

@@ -1,0 +1,195 @@
+"""Run the test suite in many cells: a release of Starlette on a Python each."""
+
+import argparse
+import collections
+import json
+import os
+import re
+import subprocess
+import sys
+import xml.etree.ElementTree
+
+import environments
+from environments import DATA, RELEASES, ROOT, UNAFFECTED, is_era, key, supports
+
+EPILOG = """
+Without a release, a selection that touches every form of the code and every Python found.
+Arguments after -- go to pytest, for instance: scripts/test 0.14.2 -- -k gzip -x
+"""
+
+RESULTS = os.path.join(ROOT, ".tox", "results")
+WHEELS = os.path.join(ROOT, ".tox", "wheel")
+
+Cell = collections.namedtuple("Cell", "release python")
+
+
+def name(cell):
+    return "py%s-starlette%s" % (cell.python.replace(".", ""), cell.release)
+
+
+def pythons_found():
+    """Return the supported versions of CPython on this machine, as uv finds them."""
+    listed = json.loads(environments.uv("python", "list", "--only-installed", "--output-format", "json"))
+    found = {
+        "%d.%d" % (row["version_parts"]["major"], row["version_parts"]["minor"])
+        for row in listed
+        if row["implementation"] == "cpython" and row.get("variant", "default") == "default"
+    }
+    return sorted((version for version in found if version in DATA["pythons"]), key=key)
+
+
+def selection(pythons):
+    """Return the cells of the default run."""
+    edges, others = DATA["selected"]["edges"], DATA["selected"]["others"]
+    cells = [Cell(release, python) for python in pythons for release in edges]
+    # The others where the dependencies are those of their time, if there is such a Python.
+    home = [python for python in pythons if is_era(python)][-1:] or pythons[:1]
+    for release in others + list(UNAFFECTED):
+        fitting = [python for python in home + pythons if supports(release, python) is None]
+        cells.extend(Cell(release, python) for python in fitting[:1])
+    return cells
+
+
+def choose(arguments, pythons):
+    if arguments.all:
+        return [Cell(release, python) for python in pythons for release in RELEASES]
+    if arguments.releases:
+        return [Cell(release, python) for python in pythons for release in arguments.releases]
+    return selection(pythons)
+
+
+def run(cells, pytest_arguments):
+    """Run `cells` in parallel, with a line for each that is done; return tox's results."""
+    names = [name(cell) for cell in cells]
+    report = os.path.join(RESULTS, "tox.json")
+    environment = dict(os.environ, STARLETTE_BACKPORT_WHEEL=build())
+    environment.pop("TOX_PARALLEL_ENV", None)
+    command = [sys.executable, "-m", "tox", "run-parallel", "--parallel", "auto", "--parallel-no-spinner"]
+    command += ["--skip-missing-interpreters", "false", "--result-json", report, "-e", ",".join(names)]
+    if pytest_arguments:
+        command += ["--", *pytest_arguments]
+    process = subprocess.Popen(
+        command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    done = set()
+    for line in process.stdout:
+        # tox names a cell twice: when it is done, and in its summary, for which we have a table.
+        match = re.match(r"(py\d+-\S+?): (OK|FAIL|SKIP)\S* \S+ in (.*)$", line)
+        if match and match.group(1) not in done:
+            done.add(match.group(1))
+            print("[%3d/%d] %-26s %s in %s" % (len(done), len(names), *match.groups()), flush=True)
+        elif not re.match(r"  (py\d+-\S+: (OK|FAIL|SKIP)|congratulations|evaluation failed)", line):
+            print(line, end="", flush=True)
+    process.wait()
+    with open(report) as file:
+        return json.load(file)["testenvs"]
+
+
+def build():
+    """Build the wheel that all cells install; return its path."""
+    environments.uv("build", "--quiet", "--wheel", "--clear", "--out-dir", WHEELS, ROOT)
+    (wheel,) = (entry for entry in os.listdir(WHEELS) if entry.endswith(".whl"))
+    return os.path.join(WHEELS, wheel)
+
+
+def outcome(cell, results):
+    """Return what the table says of `cell`, the numbers of its tests, and why some were skipped."""
+    counts, reasons = collections.Counter(), collections.Counter()
+    path = os.path.join(RESULTS, name(cell) + ".xml")
+    if os.path.exists(path):
+        for case in xml.etree.ElementTree.parse(path).iter("testcase"):
+            kinds = {child.tag: child for child in case}
+            kind = next((k for k in ("error", "failure", "skipped") if k in kinds), "passed")
+            counts[kind] += 1
+            if kind == "skipped":
+                reasons[kinds[kind].get("message")] += 1
+    result = results.get(name(cell), {}).get("result", {})
+    good = result.get("success") and not result.get("skipped") and counts["passed"]
+    good = good and not counts["failure"] + counts["error"]
+    return bool(good), counts, reasons, result.get("duration", 0)
+
+
+def table(cells, left_out, results):
+    """Print what ran, what did not and why; return whether all is well."""
+    reasons, total, well = collections.Counter(), collections.Counter(), True
+    print("\n%-8s %-10s %-6s %7s %7s %8s %6s" % ("Python", "Starlette", "", "passed", "failed", "skipped", "s"))
+    for cell in cells:
+        good, counts, skipped, seconds = outcome(cell, results)
+        failed = counts["failure"] + counts["error"]
+        numbers = (counts["passed"], failed, counts["skipped"], seconds)
+        print("%-8s %-10s %-6s %7d %7d %8d %6.1f" % (cell.python, cell.release, "ok" if good else "FAILED", *numbers))
+        well = well and good
+        total.update(counts)
+        total["good" if good else "bad"] += 1
+        reasons.update(skipped)
+    if reasons:
+        print("\nSkipped tests, and why:")
+        for reason, number in reasons.most_common():
+            print("%6d  %s" % (number, reason))
+    if left_out:
+        print("\nDid not run, and why:")
+        for reason, what in left_out.items():
+            print("        %s%s" % (reason, " (%s)" % ", ".join(what) if what else ""))
+    print("\n%d cells are fine, %d are not:" % (total["good"], total["bad"]))
+    failed = total["failure"] + total["error"]
+    # A cell without a failing test has failed as a whole.
+    print("%d passed, %d failed, %d skipped" % (total["passed"], failed or total["bad"], total["skipped"]))
+    return well
+
+
+def parse(argv):
+    ours = argv[: argv.index("--")] if "--" in argv else argv
+    pytest_arguments = argv[argv.index("--") + 1 :] if "--" in argv else []
+    parser = argparse.ArgumentParser(
+        prog="scripts/test", description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("releases", nargs="*", metavar="RELEASE", help="of Starlette, for instance 0.14.2")
+    parser.add_argument("--all", action="store_true", help="all affected releases, on every Python found")
+    parser.add_argument("--python", action="append", metavar="X.Y", help="only on this Python; may be repeated")
+    parser.add_argument("--list", action="store_true", help="only say which cells would run")
+    arguments = parser.parse_args(ours)
+    for release in arguments.releases:
+        if release not in RELEASES and release not in UNAFFECTED:
+            parser.error(
+                "expected affected releases of Starlette, found %r; they are: %s" % (release, " ".join(RELEASES))
+            )
+    for python in arguments.python or []:
+        if python not in DATA["pythons"]:
+            parser.error("expected a Python of %s, found %r" % (", ".join(DATA["pythons"]), python))
+    if arguments.all and arguments.releases:
+        parser.error("expected either --all or releases, found both")
+    return arguments, pytest_arguments
+
+
+def main(argv):
+    arguments, pytest_arguments = parse(argv)
+    found = pythons_found()
+    wanted = arguments.python or DATA["pythons"]
+    left_out = collections.OrderedDict()
+    for python in wanted:
+        if python not in found:
+            left_out["Python %s was not found on this machine" % python] = []
+    cells = []
+    for cell in choose(arguments, [python for python in found if python in wanted]):
+        reason = supports(cell.release, cell.python)
+        if reason is None:
+            cells.append(cell)
+        elif reason.startswith("Starlette %s needs" % cell.release):
+            left_out.setdefault("These releases do not support Python %s" % cell.python, []).append(cell.release)
+        else:
+            left_out[reason] = []
+    if not cells:
+        print("There is nothing to run:\n  " + "\n  ".join(left_out))
+        return 2
+    print("%d cells, on Python %s" % (len(cells), ", ".join(sorted({c.python for c in cells}, key=key))), flush=True)
+    if arguments.list:
+        print("\n".join(name(cell) for cell in cells))
+        return 0
+    os.makedirs(RESULTS, exist_ok=True)
+    for entry in os.listdir(RESULTS):
+        os.remove(os.path.join(RESULTS, entry))
+    return 0 if table(cells, left_out, run(cells, pytest_arguments)) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

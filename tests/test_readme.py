@@ -1,0 +1,111 @@
+"""Every snippet of README does what README says."""
+
+import http.server
+import os
+import pathlib
+import re
+import subprocess
+import sys
+import threading
+
+import pytest
+from support import NUMBERS, RELEASE, REPOSITORY, python
+
+README = (pathlib.Path(REPOSITORY) / "README.md").read_text(encoding="utf-8")
+SNIPPETS = [
+    (language, re.sub(r"(?m)^   ", "", code) if code.startswith("   ") else code)
+    for language, code in re.findall(r"(?ms)^ *```(\w+)\n(.*?)^ *```$", README)
+]
+
+
+def snippet(language, text):
+    (code,) = [code for kind, code in SNIPPETS if kind == language and text in code]
+    return code
+
+
+TEST = snippet("python", "def test_homepage")
+needs_templates = pytest.mark.skipif(
+    NUMBERS < (0, 10, 4), reason="up to 0.10.3 there are no Jinja2Templates: see test_templates.py"
+)
+
+
+@pytest.fixture
+def project(tmp_path):
+    (tmp_path / "templates").mkdir()
+    (tmp_path / "templates" / "index.html").write_text("Hello, {{ name }}!")
+    (tmp_path / "test_pages.py").write_text(TEST)
+    return tmp_path
+
+
+def run_pytest(project):
+    process = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"],
+        cwd=str(project),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        universal_newlines=True,
+        timeout=120,
+    )
+    return process.returncode, process.stdout
+
+
+@needs_templates
+@pytest.mark.parametrize("text", [None, "starlette_backport.apply()", "applied()"])
+def test_the_test(project, text):
+    """It fails as it is, and passes with either conftest."""
+    if text is not None:
+        (project / "conftest.py").write_text(snippet("python", text))
+    status, output = run_pytest(project)
+    assert status == (1 if text is None else 0), output
+    if text is None:
+        assert "AssertionError" in output
+        assert "http.response.start" in output
+
+
+def test_status():
+    code = "import starlette_backport\nstarlette_backport.apply()\n" + snippet("python", "print(")
+    output = python(code).stdout
+    expected = snippet("text", "backport applied")
+    if RELEASE == "0.14.2":
+        assert output == expected
+    assert output.splitlines()[0] == expected.splitlines()[0].replace("0.14.2", RELEASE)
+
+
+def test_smoke():
+    asked = []
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            asked.append(self.path)
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *args):
+            pass
+
+    server = http.server.HTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        python(snippet("python", "urlopen"), env={"CANARY": "http://127.0.0.1:%d" % server.server_port})
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+    assert asked == ["/health", "/openapi.json", "/docs"]
+
+
+def test_commands():
+    """Each of the scripts is there, and CI runs it as README says."""
+    ci = (pathlib.Path(REPOSITORY) / ".ci" / "run").read_text()
+    commands = [line.split("#")[0].split() for kind, code in SNIPPETS if kind == "console" for line in code.splitlines()]
+    assert commands
+    for command in commands:
+        assert os.access(os.path.join(REPOSITORY, command[0]), os.X_OK)
+        assert command[0] in ci
+
+
+def test_no_snippet_is_forgotten():
+    """All kinds of snippets are covered above, and so is each of the Python ones."""
+    assert {kind for kind, _ in SNIPPETS} == {"python", "console", "text"}
+    assert len([code for kind, code in SNIPPETS if kind == "python"]) == 5
