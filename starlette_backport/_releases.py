@@ -68,9 +68,7 @@ class Target(typing.NamedTuple):
         return self.code if __debug__ else self.code_optimized
 
 
-def _shipped(
-    module: str, qualname: str, *rows: typing.Tuple[str, typing.Any, str, str, str]
-) -> typing.List[Target]:
+def _shipped(module: str, qualname: str, *rows: typing.Tuple[str, typing.Any, str, str, str]) -> typing.List[Target]:
     return [Target(module, qualname, *row) for row in rows]
 
 

@@ -15,9 +15,7 @@ ANY_STARLETTE = {"test_messages.py", "test_package.py", "test_unaffected.py"}
 def pytest_collection_modifyitems(items):
     if support.AFFECTED:
         return
-    skip = pytest.mark.skip(
-        reason="Starlette %s is not affected: there is nothing to apply" % support.RELEASE
-    )
+    skip = pytest.mark.skip(reason="Starlette %s is not affected: there is nothing to apply" % support.RELEASE)
     for item in items:
         if item.fspath.basename not in ANY_STARLETTE:
             item.add_marker(skip)

@@ -339,9 +339,7 @@ print(starlette_backport.status().state)
 """
 
 
-@pytest.mark.skipif(
-    (0, 10, 4) <= NUMBERS < (0, 11, 0), reason="0.10.4 to 0.10.7 cannot be imported without jinja2"
-)
+@pytest.mark.skipif((0, 10, 4) <= NUMBERS < (0, 11, 0), reason="0.10.4 to 0.10.7 cannot be imported without jinja2")
 def test_without_jinja2_requests_and_httpx(request):
     lines = python(WITHOUT, path=[request.fspath.dirname]).stdout.splitlines()
     assert lines[:2] == ["applied", "True None"]
@@ -464,7 +462,7 @@ under_way = threading.Event()
 def then(name):
     under_way.set()
     import time
-    time.sleep(0.3)
+    time.sleep(0.1)
     starlette_backport.status()
     with starlette_backport.applied():
         pass

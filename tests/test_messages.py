@@ -11,9 +11,7 @@ TYPES = st.sampled_from(
 )
 MESSAGES = st.lists(
     st.one_of(
-        st.builds(
-            lambda type_, number: {"type": type_, "n": number, "headers": [number]}, TYPES, st.integers()
-        ),
+        st.builds(lambda type_, number: {"type": type_, "n": number, "headers": [number]}, TYPES, st.integers()),
         st.just({}),
         st.just({"type": START}),
     ),

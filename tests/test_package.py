@@ -39,9 +39,7 @@ def test_errors_are_of_one_family():
     ]
     assert all(issubclass(error, starlette_backport.BackportError) for error in concrete)
     assert issubclass(starlette_backport.UnexpectedMessageError, AssertionError)
-    assert not issubclass(
-        starlette_backport.BackportNotNeededWarning, DeprecationWarning
-    )  # Hidden by default.
+    assert not issubclass(starlette_backport.BackportNotNeededWarning, DeprecationWarning)  # Hidden by default.
 
 
 def test_it_is_typed():

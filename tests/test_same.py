@@ -72,9 +72,7 @@ def both(make, scope=None):
 )
 @pytest.mark.parametrize("layers", [1, 2])
 def test_messages_and_errors(messages, layers):
-    if (0, 15, 0) <= NUMBERS < (0, 17, 0) and any(
-        isinstance(m, Exception) for m in messages[:-1] or messages
-    ):
+    if (0, 15, 0) <= NUMBERS < (0, 17, 0) and any(isinstance(m, Exception) for m in messages[:-1] or messages):
         pytest.skip("0.15.0 and 0.16.0 let an application's error race with its messages, patched or not")
 
     def make():
@@ -240,9 +238,9 @@ async def leave_early():
     async def program(scope, receive, send):
         try:
             await send(start())
-            for _ in range(20):
+            for _ in range(10):
                 await send(body(b"x", True))
-                await asyncio.sleep(0.005)
+                await asyncio.sleep(0.003)
             await send(body(b""))
             events.append("sent all")
         except BaseException as exc:
@@ -260,7 +258,7 @@ async def leave_early():
 
     error = await failure(call(PassThrough(raw(program)), http_scope(), receive, send))
     events.extend(type(one).__name__ for one in leaves(error))
-    await asyncio.sleep(0.2)
+    await asyncio.sleep(0.1)
     return got[:3], list(events)
 
 

@@ -7,11 +7,7 @@ from support import CARRIER, NUMBERS, RELEASE, python
 
 import starlette_backport
 
-TEMPLATE = (
-    "starlette.responses.TemplateResponse"
-    if NUMBERS < (0, 10, 4)
-    else "starlette.templating._TemplateResponse"
-)
+TEMPLATE = "starlette.responses.TemplateResponse" if NUMBERS < (0, 10, 4) else "starlette.templating._TemplateResponse"
 CLIENT = "_ASGIAdapter.send" if NUMBERS < (0, 21, 0) else "_TestClientTransport.handle_request"
 
 FUNCTIONS = (

@@ -8,9 +8,7 @@ from support import AFFECTED, NUMBERS, RELEASE
 
 import starlette_backport
 
-pytestmark = pytest.mark.skipif(
-    AFFECTED, reason="needs a Starlette that is not affected: scripts/test runs it on some"
-)
+pytestmark = pytest.mark.skipif(AFFECTED, reason="needs a Starlette that is not affected: scripts/test runs it on some")
 
 HAS_FIX = NUMBERS >= (0, 24, 0)
 

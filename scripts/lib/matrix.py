@@ -41,12 +41,15 @@ def pythons_found():
 def selection(pythons):
     """Return the cells of the default run."""
     edges, others = DATA["selected"]["edges"], DATA["selected"]["others"]
-    cells = [Cell(release, python) for python in pythons for release in edges]
-    # The others where the dependencies are those of their time, if there is such a Python.
+    # All of them where the dependencies are those of their time, if there is such a Python.
     home = [python for python in pythons if is_era(python)][-1:] or pythons[:1]
-    for release in others + list(UNAFFECTED):
+    cells = []
+    for release in edges + others + list(UNAFFECTED):
         fitting = [python for python in home + pythons if supports(release, python) is None]
         cells.extend(Cell(release, python) for python in fitting[:1])
+    # On each other Python one release of each form, taking turns.
+    for number, python in enumerate(python for python in pythons if python not in home):
+        cells.extend(Cell(release, python) for release in edges[number % 2 :: 2])
     return cells
 
 
@@ -73,14 +76,17 @@ def run(cells, pytest_arguments):
     )
     done = set()
     for line in process.stdout:
-        # tox names a cell twice: when it is done, and in its summary, for which we have a table.
-        match = re.match(r"(py\d+-\S+?): (OK|FAIL|SKIP)\S* \S+ in (.*)$", line)
-        if match and match.group(1) not in done:
+        # tox names a cell when it is done (but for the last one), and in its summary, for which we have a table.
+        match = re.match(r" *(py\d+-\S+?): (OK|FAIL|SKIP)", line)
+        if match is None:
+            if not re.match(r"  (congratulations|evaluation failed)", line):
+                print(line, end="", flush=True)
+        elif match.group(1) not in done:
             done.add(match.group(1))
-            print("[%3d/%d] %-26s %s in %s" % (len(done), len(names), *match.groups()), flush=True)
-        elif not re.match(r"  (py\d+-\S+: (OK|FAIL|SKIP)|congratulations|evaluation failed)", line):
-            print(line, end="", flush=True)
+            print("[%3d/%d] %-26s %s" % (len(done), len(names), *match.groups()), flush=True)
     process.wait()
+    if not os.path.exists(report):
+        sys.exit("tox ended with status %d before it ran anything: see above" % process.returncode)
     with open(report) as file:
         return json.load(file)["testenvs"]
 
