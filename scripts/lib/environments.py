@@ -33,6 +33,11 @@ def key(version):
     return [int(number) for number in numbers.split(".")], not rest, rest
 
 
+def covers(row, release):
+    """Return whether `row` of the data is for `release`."""
+    return key(row.get("since", "0")) <= key(release) < key(row.get("until", "99"))
+
+
 def supports(release, python):
     """Return None, or why `release` is not to be tested on `python`."""
     row = RELEASES.get(release) or UNAFFECTED[release]
@@ -45,7 +50,7 @@ def supports(release, python):
             DATA["pythons"][-1],
         )
     for broken in DATA["broken"]:
-        if release == broken["release"] and key(python) >= key(broken["python"]):
+        if covers(broken, release) and key(python) >= key(broken["python"]):
             return "Starlette %s is broken on Python %s: %s" % (release, python, broken["why"])
     return None
 
@@ -58,8 +63,7 @@ def requirements(release, python):
     """Return the requirements of the application and the tests for `release` on `python`."""
     found = ["starlette==" + release]
     for row in DATA["requirements"]:
-        in_range = key(row.get("since", "0")) <= key(release) < key(row.get("until", "99"))
-        if in_range and key(python) >= key(row.get("python", "3")):
+        if covers(row, release) and key(python) >= key(row.get("python", "3")):
             found.append(row["requirement"])
     return found
 
