@@ -9,7 +9,6 @@ import warnings
 from . import _installed, _process, _releases
 from ._code import texts
 from ._errors import BackportNotNeededWarning
-from ._importing import wait_for_import
 
 DISABLE = "STARLETTE_BACKPORT_DISABLE"
 
@@ -82,11 +81,6 @@ def status() -> Status:
 
     Raises `StarletteNotFoundError` or `UnknownReleaseError`.
     """
-    wait_for_import(_installed.PACKAGE)
-    return _status()
-
-
-def _status() -> Status:
     with _process.lock:
         release = _installed.release()
         names = tuple(target.name for target in _releases.targets(release))
@@ -114,13 +108,12 @@ def _disabled() -> bool:
 
 def _acquire(holder: typing.Any, stacklevel: int) -> Status:
     """Apply on behalf of `holder`, if there is anything to apply."""
-    wait_for_import(_installed.PACKAGE)
     _process.hold(holder)
     try:
-        found = _status()
+        found = status()
         if found.state == "not applied":
             _process.do(found.starlette, holder)
-            return _status()
+            return status()
     except BaseException:
         _process.let_go(holder)
         raise

@@ -14,8 +14,8 @@ PACKAGE = "starlette"
 
 def _package() -> typing.Tuple[typing.Mapping[str, typing.Any], typing.Sequence[str]]:
     """Return what the package itself says, and where its modules are; none of it gets imported."""
-    package = sys.modules.get(PACKAGE)
-    if package is not None:
+    package = loaded(PACKAGE)
+    if package is not None and not is_being_imported(package):
         return vars(package), list(getattr(package, "__path__", ()))
     spec = importlib.util.find_spec(PACKAGE)
     if spec is None:

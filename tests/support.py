@@ -166,6 +166,8 @@ def python(code, *flags, path=(), env=None, check=True):
         )
     process = subprocess.run(
         [sys.executable, *flags, "-c", code],
+        # Python looks for modules there first: not in the checkout, whose package is not the installed one.
+        cwd=os.path.dirname(os.path.abspath(__file__)),
         env=environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
