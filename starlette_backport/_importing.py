@@ -18,6 +18,16 @@ def wait_for_import(name: str) -> None:
     importlib._bootstrap._lock_unlock_module(name)  # type: ignore[attr-defined]
 
 
+def find_spec(finders: typing.Iterable[typing.Any], name: str, *where: typing.Any) -> typing.Any:
+    """Return what the first of `finders` to know module `name` says of it, or None."""
+    for finder in finders:
+        if hasattr(finder, "find_spec"):
+            spec = finder.find_spec(name, *where)
+            if spec is not None:
+                return spec
+    return None
+
+
 class Finder:
     """Calls `callback` with each of the modules called `names` right after it has been executed."""
 
@@ -40,14 +50,10 @@ class Finder:
             return None
         self.seen.add(name)
         # Only those behind it: two finders of this kind do not call each other for ever.
-        for finder in finders[finders.index(self) + 1 :]:
-            find_spec = getattr(finder, "find_spec", None)
-            spec = find_spec(name, path, target) if find_spec is not None else None
-            if spec is not None:
-                if spec.loader is not None:
-                    spec.loader = _Loader(spec.loader, self.callback)
-                return spec
-        return None
+        spec = find_spec(finders[finders.index(self) + 1 :], name, path, target)
+        if spec is not None and spec.loader is not None:
+            spec.loader = _Loader(spec.loader, self.callback)
+        return spec
 
 
 class _Loader:

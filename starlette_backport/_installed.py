@@ -1,13 +1,13 @@
 """Which Starlette is there, and what its modules hold, without importing any of it."""
 
 import importlib.machinery
-import importlib.util
 import os
 import sys
 import types
 import typing
 
 from ._errors import StarletteNotFoundError
+from ._importing import find_spec
 
 PACKAGE = "starlette"
 
@@ -17,7 +17,7 @@ def _package() -> typing.Tuple[typing.Mapping[str, typing.Any], typing.Sequence[
     package = loaded(PACKAGE)
     if package is not None and not is_being_imported(package):
         return vars(package), list(getattr(package, "__path__", ()))
-    spec = importlib.util.find_spec(PACKAGE)
+    spec = find_spec(sys.meta_path, PACKAGE, None)
     if spec is None:
         raise StarletteNotFoundError(
             "Expected Starlette to be installed in this environment ({}), but found none. "
