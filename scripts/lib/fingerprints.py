@@ -1,7 +1,8 @@
 """Print the rows of starlette_backport/_releases.py: what each release's functions looked like when shipped.
 
 A row is printed where a fingerprint differs from that of the release before: release, source, code, and code
-under -O. Run it on any supported Python; the output is the same on all of them.
+under -O. Run it on any supported Python; the output is the same on all of them. With --check nothing is
+printed but what differs from the table.
 """
 
 import os
@@ -14,14 +15,6 @@ from environments import RELEASES, ROOT, key
 sys.path.insert(0, ROOT)
 
 from starlette_backport import _code, _releases
-
-
-def functions():
-    """Return the names of the functions, in the order of the table."""
-    found = []
-    for rows in _releases.TARGETS:
-        found.append((rows[0].module, rows[0].qualname))
-    return found
 
 
 def fingerprints(folder, module, qualname):
@@ -41,25 +34,46 @@ def fingerprints(folder, module, qualname):
     return [_code.source_fingerprint(code, source), *found]
 
 
-def main():
+def table_rows(target_rows):
+    """Return what the table has, in the form of `shipped_rows`."""
+    return [
+        (row.since, [row.source, row.code, row.code_optimized] if row.donor is not None else None)
+        for row in target_rows
+    ]
+
+
+def shipped_rows(directory, releases, first):
+    """Return (release, fingerprints) where they change, from release `first` on."""
+    found, before = [], None
+    for release in releases[releases.index(first.since) :]:
+        now = fingerprints(os.path.join(directory, release), first.module, first.qualname)
+        if now != before:
+            found.append((release, now))
+        before = now
+    return found
+
+
+def main(check):
+    releases = sorted(RELEASES, key=key)
+    differences = 0
     with tempfile.TemporaryDirectory() as directory:
-        releases = sorted(RELEASES, key=key)
         for release in releases:
-            print("fetching %s" % release, file=sys.stderr)
-            folder = os.path.join(directory, release)
             environments.uv(
-                *("pip", "install", "--no-deps", "--python", sys.executable, "--target", folder),
-                "starlette==" + release,
+                *("pip", "install", "--no-deps", "--python", sys.executable),
+                *("--target", os.path.join(directory, release), "starlette==" + release),
             )
-        for module, qualname in functions():
-            print("%s.%s" % (module, qualname))
-            before = None
-            for release in releases:
-                found = fingerprints(os.path.join(directory, release), module, qualname)
-                if found != before:
+        for rows in _releases.TARGETS:
+            shipped = shipped_rows(directory, releases, rows[0])
+            if not check or shipped != table_rows(rows):
+                differences += 1
+                print(rows[0].name)
+                for release, found in shipped:
                     print("    %-10s %s" % (release, " ".join(found) if found else "gone"))
-                before = found
+    if check and differences:
+        sys.exit("expected these rows in starlette_backport/_releases.py, found others there: see above")
+    if check:
+        print("the fingerprints of %d releases are those in the table" % len(releases))
 
 
 if __name__ == "__main__":
-    main()
+    main(check="--check" in sys.argv[1:])
