@@ -56,8 +56,8 @@ def apply() -> Status:
 def revert() -> None:
     """Put back what `apply()` found: code, modules and import system. Does nothing if nothing is applied.
 
-    Wrappers that others have put around the changed functions since stay. A request under way is finished
-    as it was begun.
+    Wrappers that others have put around the changed functions since stay. A call of ``call_next`` that is
+    under way is finished as it was begun.
     """
     _process.undo()
 

@@ -58,7 +58,6 @@ def _twin(function: types.FunctionType) -> types.FunctionType:
         function.__defaults__,
         function.__closure__,
     )
-    twin.__kwdefaults__ = function.__kwdefaults__
     twin.__qualname__ = function.__qualname__ + " (release)"
     return twin
 

@@ -1,12 +1,13 @@
 """Reaching modules that are imported later.
 
-A finder at the head of ``sys.meta_path`` lets the finders behind it do the work, and adds one step after
+A finder at the head of ``sys.meta_path`` lets the other finders do the work, and adds one step after
 the module has run. It stays as long as the backport is applied, so that a module that is reloaded, or thrown
 out of ``sys.modules`` and imported again, is reached as well.
 """
 
 import importlib
 import sys
+import threading
 import typing
 
 Callback = typing.Callable[[typing.Any], None]
@@ -36,6 +37,7 @@ class Finder:
         self.callback = callback
         # The modules whose import has come by here.
         self.seen: typing.Set[str] = set()
+        self._asking = threading.local()
 
     def install(self) -> None:
         sys.meta_path.insert(0, self)
@@ -45,12 +47,15 @@ class Finder:
         sys.meta_path = [finder for finder in sys.meta_path if finder is not self]
 
     def find_spec(self, name: str, path: typing.Any = None, target: typing.Any = None) -> typing.Any:
-        finders = sys.meta_path
-        if name not in self.names or self not in finders:
+        # Another finder of this kind may ask this one in turn.
+        if name not in self.names or getattr(self._asking, "name", None) == name:
             return None
         self.seen.add(name)
-        # Only those behind it: two finders of this kind do not call each other for ever.
-        spec = find_spec(finders[finders.index(self) + 1 :], name, path, target)
+        self._asking.name = name
+        try:
+            spec = find_spec([finder for finder in sys.meta_path if finder is not self], name, path, target)
+        finally:
+            del self._asking.name
         if spec is not None and spec.loader is not None:
             spec.loader = _Loader(spec.loader, self.callback)
         return spec

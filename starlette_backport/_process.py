@@ -59,7 +59,8 @@ def do(release: str, holder: typing.Any) -> None:
     targets = _releases.targets(release)
     # First the finder, then those imports that had passed by before: no module gets through unseen.
     finder = Finder((target.module for target in targets), _imported)
-    finder.install()
+    with lock:
+        finder.install()
     try:
         for target in targets:
             wait_for_import(target.module)
@@ -73,7 +74,8 @@ def do(release: str, holder: typing.Any) -> None:
             _state.holders.add(holder)
             _transplant(itertools.chain(*prepared))
     except BaseException:
-        finder.remove()
+        with lock:
+            finder.remove()
         raise
 
 

@@ -115,6 +115,24 @@ def test_a_new_response_of_the_same_class_takes_them_away():
     assert messages[0] == {"type": "http.response.start", "status": 201, "headers": []}
 
 
+def test_a_response_that_is_sent_twice_brings_them_once():
+    @middleware
+    async def twice(self, request, call_next):
+        response = await call_next(request)
+
+        class Twice(type(PlainTextResponse())):
+            async def __call__(self, *args):
+                *channels, send = args
+                await response(*channels, send=send)
+                await response(*args)
+
+        return Twice()
+
+    messages, _ = serve(twice(sending(PUSH, START, BODY)))
+    assert types_of(messages).count("http.response.push") == 1
+    assert types_of(messages)[0] == "http.response.push"
+
+
 def test_replaced_raw_headers_leave_them():
     @middleware
     async def replacing(self, request, call_next):

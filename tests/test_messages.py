@@ -59,6 +59,8 @@ def observed(messages):
             assert type(headers) is EarlyHeaders
             assert dict(passed, headers=message["headers"]) == message
             seen.append(("start with", (list(headers), headers.held)))
+            # They live as long as their response, not as long as the application runs.
+            assert hold.held == []
     return seen
 
 
@@ -93,6 +95,13 @@ def test_a_start_that_was_not_delivered_can_be_sent_again(messages, position):
     passed = hold.take(dict(first, status=504))
     assert passed["status"] == 504
     assert getattr(passed["headers"], "held", []) == early
+    assert hold.take({"type": BODY}) == {"type": BODY}
+
+
+def test_a_start_that_may_have_been_delivered():
+    """Whether a cancelled start got through cannot be told; if it did, its body is right."""
+    hold = Hold(lambda received, wanted: ValueError(received, wanted))
+    hold.undelivered(hold.take({"type": START}))
     assert hold.take({"type": BODY}) == {"type": BODY}
 
 

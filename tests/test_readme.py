@@ -96,7 +96,7 @@ def test_smoke():
 
 
 def test_commands():
-    """Each of the scripts is there, and CI runs it as README says."""
+    """Each script that README tells to run is there, and CI runs it, too."""
     ci = (pathlib.Path(REPOSITORY) / ".ci" / "run").read_text()
     commands = [line.split()[0] for kind, code in SNIPPETS if kind == "console" for line in code.splitlines()]
     assert set(commands) == {"scripts/demo", "scripts/test"}

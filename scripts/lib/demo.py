@@ -10,6 +10,7 @@ import environments
 from environments import DATA, RELEASES, ROOT, key
 
 REPRODUCTION = os.path.join(environments.LIB, "reproduction.py")
+FIXED = "0.24.0"
 SHOWN = ["starlette", "anyio", "jinja2", "requests", "httpx", "starlette-backport"]
 
 
@@ -18,8 +19,8 @@ def nothing_to_show(release):
     if not re.match(r"\d+\.\d+(\.\d+)?((a|b|rc)\d+)?$", release):
         return "Expected a release of Starlette such as 0.14.2, but found %r." % release, 2
     first, last = DATA["releases"][0]["release"], DATA["releases"][-1]["release"]
-    if key(release) > key(last):
-        return "Starlette %s is not affected: the bug is fixed since 0.24.0. You need no backport." % release, 0
+    if key(release) >= key(FIXED):
+        return "Starlette %s is not affected: the bug is fixed since %s. You need no backport." % (release, FIXED), 0
     if key(release) < key(first):
         return "Starlette %s is not affected: it sends no template message yet. You need no backport." % release, 0
     return "There is no Starlette %s; affected are the releases from %s to %s:\n%s" % (
@@ -40,7 +41,9 @@ def versions(python):
 def main():
     parser = argparse.ArgumentParser(prog="scripts/demo", description=__doc__)
     parser.add_argument("release", nargs="?", default="0.14.2", help="of Starlette; default: 0.14.2")
-    parser.add_argument("--python", default=environments.THIS_PYTHON, help="default: the one at hand")
+    parser.add_argument(
+        "--python", default=environments.THIS_PYTHON, choices=DATA["pythons"], help="default: the one at hand"
+    )
     arguments = parser.parse_args()
     release, python = arguments.release, arguments.python
     if release not in RELEASES:

@@ -176,7 +176,7 @@ def main(argv):
         if python not in found:
             left_out["Python %s was not found on this machine" % python] = []
     cells = []
-    for cell in choose(arguments, [python for python in found if python in wanted]):
+    for cell in dict.fromkeys(choose(arguments, [python for python in found if python in wanted])):
         reason = supports(cell.release, cell.python)
         if reason is None:
             cells.append(cell)
