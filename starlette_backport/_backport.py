@@ -50,7 +50,7 @@ def apply() -> Status:
 
     The behaviour is that of Starlette 0.24.0 (pull request #1991), for any message and for several.
     """
-    return _acquire(apply, stacklevel=4)
+    return _acquire(apply, stacklevel=3)
 
 
 def revert() -> None:
@@ -69,7 +69,7 @@ def applied() -> typing.Iterator[Status]:
     What was applied before stays applied after. Raises what `apply()` raises.
     """
     holder = object()
-    result = _acquire(holder, stacklevel=5)
+    result = _acquire(holder, stacklevel=4)
     try:
         yield result
     finally:
@@ -127,6 +127,6 @@ def _acquire(holder: typing.Any, stacklevel: int) -> Status:
             "Starlette %s has the fix that starlette-backport brings: remove the package "
             "and the call of starlette_backport.apply()." % found.starlette,
             BackportNotNeededWarning,
-            stacklevel=stacklevel - 1,
+            stacklevel=stacklevel,
         )
     return found
