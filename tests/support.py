@@ -25,7 +25,6 @@ PUSH = {"type": "http.response.push", "path": "/style.css", "headers": []}
 DEBUG = {"type": "http.response.debug", "info": {"template": "debug", "context": {}}}
 UNKNOWN = {"type": "x.unknown"}
 
-# Where a test needs a Python of its own: without what pytest has imported, with other flags.
 REPOSITORY = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
 
@@ -158,7 +157,7 @@ def leaf(error, kind):
 
 
 def python(code, *flags, path=(), env=None, check=True):
-    """Run `code` in a Python process of its own, and return what it did."""
+    """Run `code` in a Python process of its own: without what pytest has imported, or with other `flags`."""
     environment = dict(os.environ, **(env or {}))
     if path:
         environment["PYTHONPATH"] = os.pathsep.join(
@@ -166,7 +165,8 @@ def python(code, *flags, path=(), env=None, check=True):
         )
     process = subprocess.run(
         [sys.executable, *flags, "-c", code],
-        # Python looks for modules there first: not in the checkout, whose package is not the installed one.
+        # Python looks for modules there first: for this one, and not in the checkout, whose package may be
+        # another one than the one installed.
         cwd=os.path.dirname(os.path.abspath(__file__)),
         env=environment,
         stdout=subprocess.PIPE,

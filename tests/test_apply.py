@@ -155,7 +155,7 @@ def test_a_wrapper_of_a_subclass_that_captured_the_function_before(monkeypatch):
     assert carries(app)
 
 
-def test_a_function_that_is_gone_is_refused(monkeypatch):
+def test_a_function_that_is_gone_is_refused():
     """What stands in its place stays in charge; there is nothing to apply to."""
     program = """
 import gc
@@ -173,7 +173,7 @@ except starlette_backport.UnexpectedCodeError as exc:
     print(CARRIER in str(exc), "other" in str(exc), starlette_backport.status().state)
 print(vars(BaseHTTPMiddleware)[CARRIER] is other)
 """
-    lines = python(program, path=[__file__.rsplit("test_apply", 1)[0]]).stdout.splitlines()
+    lines = python(program).stdout.splitlines()
     assert lines == ["True True not applied", "True"]
 
 
@@ -272,9 +272,9 @@ print("left:", [type(finder).__module__ for finder in sys.meta_path if "backport
 
 
 @pytest.mark.parametrize("order", list(ORDERS))
-def test_the_order_of_imports_does_not_matter(request, order):
+def test_the_order_of_imports_does_not_matter(order):
     program = "STEPS = %r\n%s" % (ORDERS[order], STEPS)
-    lines = python(program, path=[request.fspath.dirname]).stdout.splitlines()
+    lines = python(program).stdout.splitlines()
     assert "imported: []" in lines
     assert "template: new" in lines
     assert "left: []" in lines
@@ -282,7 +282,7 @@ def test_the_order_of_imports_does_not_matter(request, order):
     assert state == "state: applied"
 
 
-def test_modules_that_are_imported_again(monkeypatch):
+def test_modules_that_are_imported_again():
     """A reload makes new functions, and so does an import after the module was thrown out."""
     program = """
 import importlib, sys
@@ -300,7 +300,7 @@ starlette_backport.revert()
 messages, error = serve(PassThrough(sending(PUSH, START, BODY)))
 print(messages, [isinstance(leaf, AssertionError) for leaf in leaves(error)])
 """
-    lines = python(program, path=[__file__.rsplit("test_apply", 1)[0]]).stdout.splitlines()
+    lines = python(program).stdout.splitlines()
     assert lines == ["True", "[] [True]"]
 
 
@@ -342,8 +342,8 @@ print(starlette_backport.status().state)
 
 
 @pytest.mark.skipif((0, 10, 4) <= NUMBERS < (0, 11, 0), reason="0.10.4 to 0.10.7 cannot be imported without jinja2")
-def test_without_jinja2_requests_and_httpx(request):
-    lines = python(WITHOUT, path=[request.fspath.dirname]).stdout.splitlines()
+def test_without_jinja2_requests_and_httpx():
+    lines = python(WITHOUT).stdout.splitlines()
     assert lines[:2] == ["applied", "True None"]
     assert lines[2].startswith("as without the backport:")
     assert lines[3] == "not applied"
@@ -390,7 +390,7 @@ from support import *
 messages, error = serve(PassThrough(sending(PUSH, START, BODY)))
 print(messages[0] == PUSH)
 """
-    lines = python(program, path=[__file__.rsplit("test_apply", 1)[0]]).stdout.splitlines()
+    lines = python(program).stdout.splitlines()
     assert lines == ["[False, False, False]", "True"]
 
 
@@ -433,7 +433,7 @@ def then(name):
     starlette_backport.apply()
 check()
 """
-    lines = python(IMPORT_HOOK + program, path=[__file__.rsplit("test_apply", 1)[0]]).stdout.splitlines()
+    lines = python(IMPORT_HOOK + program).stdout.splitlines()
     assert lines == ["applied True"]
 
 
@@ -450,7 +450,7 @@ import starlette.middleware.base
 starlette_backport.apply()
 check()
 """
-    lines = python(IMPORT_HOOK + program, path=[__file__.rsplit("test_apply", 1)[0]]).stdout.splitlines()
+    lines = python(IMPORT_HOOK + program).stdout.splitlines()
     assert lines == ["True not applied", "applied True"]
 
 
@@ -476,7 +476,7 @@ go_on.set()
 threads[0].join(20)
 check()
 """
-    lines = python(IMPORT_HOOK + program, path=[__file__.rsplit("test_apply", 1)[0]]).stdout.splitlines()
+    lines = python(IMPORT_HOOK + program).stdout.splitlines()
     assert lines == ["False", "applied True"]
 
 
@@ -495,7 +495,7 @@ sys.meta_path.insert(0, Asking())
 starlette_backport.apply()
 check()
 """
-    lines = python(IMPORT_HOOK + program, path=[__file__.rsplit("test_apply", 1)[0]]).stdout.splitlines()
+    lines = python(IMPORT_HOOK + program).stdout.splitlines()
     assert lines == ["applied True"]
 
 
@@ -521,7 +521,7 @@ applying.join(20)
 print(applying.is_alive())
 check()
 """
-    lines = python(IMPORT_HOOK + program, path=[__file__.rsplit("test_apply", 1)[0]]).stdout.splitlines()
+    lines = python(IMPORT_HOOK + program).stdout.splitlines()
     assert lines == ["False", "applied True"]
 
 
@@ -576,7 +576,7 @@ def test_requests_under_way():
     assert carries()
 
 
-def test_functions_of_other_tools_are_not_touched(monkeypatch):
+def test_functions_of_other_tools_are_not_touched():
     """Same name, same module, but not the release's: it is in no one's way."""
     copy = types.FunctionType(vars(BaseHTTPMiddleware)[CARRIER].__code__, {}, CARRIER)
     starlette_backport.apply()

@@ -9,7 +9,8 @@ import pytest
 import starlette
 from support import CARRIER, NUMBERS, QUEUE, RELEASE, python
 
-TESTS = pathlib.Path(__file__).parent
+import starlette_backport
+
 SOURCE = pathlib.Path(starlette.__file__).parent
 
 APPLY = """
@@ -47,7 +48,7 @@ def edit(copy, name, old, new):
 
 
 def apply_to(copy, imports=""):
-    return python(APPLY % imports, path=[copy, TESTS]).stdout.splitlines()
+    return python(APPLY % imports, path=[copy]).stdout.splitlines()
 
 
 ASSERT = 'assert message["type"] == "http.response.start"'
@@ -239,11 +240,12 @@ def test_a_local_version(copy):
     assert apply_to(copy)[1:] == ["applied"]
 
 
-def test_no_starlette():
+def test_no_starlette(tmp_path):
+    package = pathlib.Path(starlette_backport.__file__).parent
+    shutil.copytree(str(package), str(tmp_path / "starlette_backport"))
     program = """
 import sys
-sys.path = [p for p in sys.path if "site-packages" not in p]
-sys.path.insert(0, %r)
+sys.path = [%r] + [path for path in sys.path if "site-packages" not in path]
 import starlette_backport
 for function in starlette_backport.apply, starlette_backport.status:
     try:
@@ -252,17 +254,11 @@ for function in starlette_backport.apply, starlette_backport.status:
         print(exc)
 starlette_backport.revert()
 """
-    import starlette_backport
-
-    alone = pathlib.Path(starlette_backport.__file__).parent
-    import tempfile
-
-    with tempfile.TemporaryDirectory() as directory:
-        shutil.copytree(str(alone), os.path.join(directory, "starlette_backport"))
-        lines = python(program % directory).stdout.splitlines()
+    lines = python(program % str(tmp_path)).stdout.splitlines()
     assert len(lines) == 2
-    assert "Expected Starlette to be installed" in lines[0]
-    assert "pip install" in lines[0]
+    for line in lines:
+        assert "Expected Starlette to be installed" in line
+        assert "pip install" in line
 
 
 def test_starlette_in_a_zip_file(tmp_path):
@@ -279,7 +275,7 @@ print(".zip" in starlette.__file__)
 messages, error = serve(PassThrough(sending(PUSH, START, BODY)))
 print(messages[0] == PUSH)
 """
-    assert python(program, path=[archive, TESTS]).stdout.splitlines() == ["applied", "True", "True"]
+    assert python(program, path=[archive]).stdout.splitlines() == ["applied", "True", "True"]
 
 
 def test_the_same_under_python_O(copy):
