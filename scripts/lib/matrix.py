@@ -65,14 +65,17 @@ def run(cells, pytest_arguments):
     """Run `cells` in parallel, with a line for each that is done; return tox's results."""
     names = [name(cell) for cell in cells]
     report = os.path.join(RESULTS, "tox.json")
-    environment = dict(os.environ, STARLETTE_BACKPORT_WHEEL=build())
+    # Unbuffered, for its progress to show at once.
+    environment = dict(os.environ, STARLETTE_BACKPORT_WHEEL=build(), PYTHONUNBUFFERED="1")
     environment.pop("TOX_PARALLEL_ENV", None)
     command = [sys.executable, "-m", "tox", "run-parallel", "--parallel", "auto", "--parallel-no-spinner"]
+    # On CI servers it would list what it has installed, and the output of all that is well, in colours.
+    command += ["--no-list-dependencies", "--colored", "no"]
     command += ["--skip-missing-interpreters", "false", "--result-json", report, "-e", ",".join(names)]
     if pytest_arguments:
         command += ["--", *pytest_arguments]
     process = subprocess.Popen(
-        command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, encoding="utf-8", errors="replace"
     )
     done = set()
     for line in process.stdout:
