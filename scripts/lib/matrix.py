@@ -75,7 +75,13 @@ def run(cells, pytest_arguments):
     if pytest_arguments:
         command += ["--", *pytest_arguments]
     process = subprocess.Popen(
-        command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, encoding="utf-8", errors="replace"
+        command,
+        cwd=ROOT,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        encoding="utf-8",
+        errors="replace",
     )
     done = set()
     for line in process.stdout:
