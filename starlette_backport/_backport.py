@@ -12,6 +12,8 @@ from ._errors import BackportNotNeededWarning
 
 DISABLE = "STARLETTE_BACKPORT_DISABLE"
 
+HAS_FIX = "it has the fix"
+
 logger = logging.getLogger("starlette_backport")
 
 _warned: typing.Set[str] = set()
@@ -87,7 +89,7 @@ def status() -> Status:
         if _process.is_applied():
             return Status(release, True, "applied", names, "until you are on %s" % _releases.FIXED)
         if _has_fix(release):
-            return Status(release, False, "not needed", (), "it has the fix")
+            return Status(release, False, "not needed", (), HAS_FIX)
         if not names:
             return Status(release, False, "not needed", (), "it sends no template messages yet")
         if _disabled():
@@ -121,7 +123,7 @@ def _acquire(holder: typing.Any, stacklevel: int) -> Status:
         _process.let_go(holder)
     if found.state == "disabled":
         logger.warning("Nothing is changed: %s is set. %s", DISABLE, found)
-    elif found.state == "not needed" and not _warned and _has_fix(found.starlette):
+    elif found.reason == HAS_FIX and not _warned:
         _warned.add(found.starlette)
         warnings.warn(
             "Starlette %s has the fix that starlette-backport brings: remove the package "

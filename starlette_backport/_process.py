@@ -65,17 +65,21 @@ def do(release: str, holder: typing.Any) -> None:
         for target in targets:
             wait_for_import(target.module)
         with lock:
+            # Once more, as somebody may have put everything back meanwhile.
+            _state.holders.add(holder)
             if _state.finder is not None:  # Another thread was faster.
                 finder.remove()
                 return
             # Prepare all, then do all.
             prepared = [_prepared(target, finder, release) for target in targets]
             _state.finder = finder
-            _state.holders.add(holder)
             _transplant(itertools.chain(*prepared))
     except BaseException:
         with lock:
-            finder.remove()
+            if _state.finder is finder:
+                _undo()
+            else:
+                finder.remove()
         raise
 
 
@@ -118,13 +122,9 @@ def _transplants(target: _releases.Target, module: types.ModuleType, release: st
 
 
 def _transplant(transplants: typing.Iterable[Transplant]) -> None:
-    try:
-        for transplant in transplants:
-            _state.transplants[transplant.function] = transplant
-            transplant.do()
-    except BaseException:
-        _undo()
-        raise
+    for transplant in transplants:
+        _state.transplants[transplant.function] = transplant
+        transplant.do()
 
 
 def _undo() -> None:

@@ -14,7 +14,7 @@ def functions(target: Target, module: types.ModuleType, release: str) -> typing.
     """Return the release's own function in `module`, also from behind whatever stands in its place.
 
     More than one, where that cannot be told from those of an earlier load of the module. Raises
-    UnexpectedCodeError where there is none, or where it is not what `release` shipped.
+    UnexpectedCodeError where there is none; whether it is as shipped is for `check` to say.
     """
 
     def is_own(candidate: typing.Any) -> bool:

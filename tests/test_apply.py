@@ -542,6 +542,28 @@ def test_an_interrupted_apply_leaves_nothing(monkeypatch):
     assert carries()
 
 
+def test_a_change_that_fails_half_way_leaves_nothing(monkeypatch):
+    from starlette_backport._code import Transplant
+
+    function = vars(BaseHTTPMiddleware)[CARRIER]
+    before = function.__code__, list(sys.meta_path)
+    do, done = Transplant.do, []
+
+    def failing(transplant):
+        if done:
+            raise MemoryError
+        done.append(transplant)
+        do(transplant)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Transplant, "do", failing)
+        with pytest.raises(MemoryError):
+            starlette_backport.apply()
+    assert done
+    assert (function.__code__, sys.meta_path) == before
+    assert starlette_backport.status().state == "not applied"
+
+
 def test_something_else_in_place_of_a_module(monkeypatch):
     monkeypatch.setitem(sys.modules, "starlette.testclient", object())
     starlette_backport.apply()

@@ -67,7 +67,6 @@ def run(cells, pytest_arguments):
     report = os.path.join(RESULTS, "tox.json")
     # Unbuffered, for its progress to show at once.
     environment = dict(os.environ, STARLETTE_BACKPORT_WHEEL=build(), PYTHONUNBUFFERED="1")
-    environment.pop("TOX_PARALLEL_ENV", None)
     command = [sys.executable, "-m", "tox", "run-parallel", "--parallel", "auto", "--parallel-no-spinner"]
     # On CI servers it would list what it has installed, and the output of all that is well, in colours.
     command += ["--no-list-dependencies", "--colored", "no"]
@@ -126,14 +125,13 @@ def outcome(cell, results):
 
 def table(cells, left_out, results):
     """Print what ran, what did not and why; return whether all is well."""
-    reasons, total, well = collections.Counter(), collections.Counter(), True
+    reasons, total = collections.Counter(), collections.Counter()
     print("\n%-8s %-10s %-6s %7s %7s %8s %6s" % ("Python", "Starlette", "", "passed", "failed", "skipped", "s"))
     for cell in cells:
         good, counts, skipped, seconds = outcome(cell, results)
         failed = counts["failure"] + counts["error"]
         numbers = (counts["passed"], failed, counts["skipped"], seconds)
         print("%-8s %-10s %-6s %7d %7d %8d %6.1f" % (cell.python, cell.release, "ok" if good else "FAILED", *numbers))
-        well = well and good
         total.update(counts)
         total["good" if good else "bad"] += 1
         reasons.update(skipped)
@@ -149,7 +147,7 @@ def table(cells, left_out, results):
     failed = total["failure"] + total["error"]
     # A cell without a failing test has failed as a whole.
     print("%d passed, %d failed, %d skipped" % (total["passed"], failed or total["bad"], total["skipped"]))
-    return well
+    return not total["bad"]
 
 
 def parse(argv):
