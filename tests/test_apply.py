@@ -543,6 +543,8 @@ def test_an_interrupted_apply_leaves_nothing(monkeypatch):
 
 
 def test_a_change_that_fails_half_way_leaves_nothing(monkeypatch):
+    import starlette.middleware.gzip  # noqa: F401  So that there are two functions to change at least.
+
     from starlette_backport._code import Transplant
 
     function = vars(BaseHTTPMiddleware)[CARRIER]
