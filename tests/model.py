@@ -6,6 +6,7 @@ Where the contract leaves an outcome to the release, and the releases differ or 
 `Unclear`: what holds even then is in `test_model`.
 """
 
+import itertools
 import typing
 
 START = "http.response.start"
@@ -73,13 +74,10 @@ def call_next(app: App, facts: Facts) -> Response:
     messages, error = app()
     if facts.races and error is not None:
         raise Races("on 0.15.0 and 0.16.0 errors of the application race with its messages")
-    early = []
-    for position, message in enumerate(messages):
-        if message.get("type", START) in (START, BODY):
-            break
-        early.append(message)
-    else:
+    early = list(itertools.takewhile(lambda message: message.get("type", START) not in (START, BODY), messages))
+    if len(early) == len(messages):
         raise Fails(error or NO_RESPONSE)
+    message, *followers = messages[len(early) :]
     if "type" not in message:
         raise Fails("KeyError: 'type'")
     if message["type"] == BODY:
@@ -89,7 +87,7 @@ def call_next(app: App, facts: Facts) -> Response:
             raise Fails("KeyError: %r" % key)
     chunks = []
     ended = False
-    for follower in messages[position + 1 :]:
+    for follower in followers:
         if ended:
             raise Unclear("some releases stop listening at the end of the body")
         if follower.get("type") != BODY:

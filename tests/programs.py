@@ -5,6 +5,7 @@ A `Case` knows both what the model makes of it and how to serve it on the releas
 
 import ast
 import asyncio
+import functools
 import itertools
 import re
 import typing
@@ -238,7 +239,7 @@ class Case(typing.NamedTuple):
 
     def expected(self, run: int) -> model.Trace:
         """Return what the server should receive if the response is that of the `run`-th call."""
-        app = lambda: self._trace(run)
+        app = functools.partial(self._trace, run)
         for position, layer in enumerate([*self.layers, None]):
             if self.gzip is not None and self.gzip[0] == position:
                 app = model.behind_gzip(app, self.gzip[1])
@@ -269,10 +270,10 @@ class Case(typing.NamedTuple):
         """Return the same, but that the application sends nothing before the start."""
         steps = list(self.steps)
         for position, step in enumerate(self.steps):
-            if isinstance(step, TemplateStep) or isinstance(step, dict) and step.get("type", START) in (START, BODY):
-                break
-            if isinstance(step, dict):
+            if isinstance(step, dict) and step.get("type", START) not in (START, BODY):
                 steps[position] = None
+            elif isinstance(step, (dict, TemplateStep)):
+                break
         client = self.client
         if any(isinstance(step, TemplateStep) for step in steps):
             client = client._replace(extensions=None)

@@ -4,7 +4,6 @@ import zlib
 
 import pytest
 from hypothesis import event, given
-from hypothesis import strategies as st
 from model import BODY, START, Races, Unclear
 from programs import FACTS, Asyncio, Trio, any_clients, cases, patient_clients
 
