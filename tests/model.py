@@ -45,6 +45,8 @@ class Facts(typing.NamedTuple):
     races: bool
     # What becomes of an application whose response is dropped may come out, too.
     heeds_dropped: bool
+    # Whether early messages are carried, or it is the release as it is.
+    carries: bool = True
 
 
 class Fails(Exception):
@@ -75,6 +77,8 @@ def call_next(app: App, facts: Facts) -> Response:
     if facts.races and error is not None:
         raise Races("on 0.15.0 and 0.16.0 errors of the application race with its messages")
     early = list(itertools.takewhile(lambda message: message.get("type", START) not in (START, BODY), messages))
+    if early and not facts.carries:
+        raise Fails("AssertionError: ")
     if len(early) == len(messages):
         raise Fails(error or NO_RESPONSE)
     message, *followers = messages[len(early) :]
@@ -149,7 +153,7 @@ def behind(layer: str, app: App, facts: Facts) -> App:
                 # The same again: the other response is dropped, and all that belongs to it.
                 response = call_next(app, facts)
         except Fails as exc:
-            return Trace([], str(exc))
+            return OWN if layer == "answers for errors" else Trace([], str(exc))
         drops = layer.startswith(("twice", "at once", "raises after", "replaces the response"))
         if drops and response.error is not None and facts.heeds_dropped:
             raise Races("an error behind a response that is dropped")
@@ -172,7 +176,7 @@ def behind(layer: str, app: App, facts: Facts) -> App:
     return layered
 
 
-def behind_gzip(app: App, minimum_size: int) -> App:
+def behind_gzip(app: App, minimum_size: int, facts: Facts) -> App:
     """Return `app` behind the gzip middleware, which keeps the start until it sees the first of the body.
 
     The chunks stay as they are here: it is the start that says that they are compressed, ``"whole"`` or,
@@ -193,11 +197,12 @@ def behind_gzip(app: App, minimum_size: int) -> App:
             or (start and not {"headers", "status"}.issubset(start))
         ):
             raise Unclear("what gzip makes of messages that no server would take")
+        early = messages[:count] if facts.carries else []
         if not followers:
-            return Trace(messages[:count], error)
+            return Trace(early, error)
         if more[0] or len(followers[0].get("body", b"")) >= minimum_size:
             start["zipped"] = "part" if more[-1] else "whole"
             followers = [dict(follower, body=follower.get("body", b"")) for follower in followers]
-        return Trace([*messages[:count], start, *followers], error)
+        return Trace([*early, start, *followers], error)
 
     return zipping

@@ -6,6 +6,7 @@ A `Case` knows both what the model makes of it and how to serve it on the releas
 import ast
 import asyncio
 import functools
+import importlib
 import itertools
 import re
 import typing
@@ -13,8 +14,6 @@ import typing
 import model
 from hypothesis import strategies as st
 from model import BODY, START
-from starlette.middleware.base import BaseHTTPMiddleware
-from starlette.middleware.gzip import GZipMiddleware
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 from support import ASGI2, NUMBERS, QUEUE, call, failure, http_scope, leaves, raw
@@ -59,20 +58,30 @@ class Asyncio:
 
     @staticmethod
     def run(function, timeout=20):
-        loop = asyncio.new_event_loop()
-        # What is left over is of the release's making: tasks of responses that were dropped.
-        loop.set_exception_handler(lambda loop, context: None)
+        loop = new_loop()
         try:
             asyncio.set_event_loop(loop)
             return loop.run_until_complete(asyncio.wait_for(function(), timeout))
         finally:
-            rest = asyncio.Task.all_tasks(loop) if not hasattr(asyncio, "all_tasks") else asyncio.all_tasks(loop)
-            for task in rest:
-                task.cancel()
-            loop.run_until_complete(asyncio.gather(*rest, return_exceptions=True))
-            loop.run_until_complete(loop.shutdown_asyncgens())
             asyncio.set_event_loop(None)
-            loop.close()
+            close(loop)
+
+
+def new_loop():
+    loop = asyncio.new_event_loop()
+    # What is left over is of the release's making: tasks of responses that were dropped.
+    loop.set_exception_handler(lambda loop, context: None)
+    return loop
+
+
+def close(loop):
+    rest = asyncio.all_tasks(loop) if hasattr(asyncio, "all_tasks") else asyncio.Task.all_tasks(loop)
+    for task in rest:
+        task.cancel()
+    if rest:
+        loop.run_until_complete(asyncio.wait(rest))
+    loop.run_until_complete(loop.shutdown_asyncgens())
+    loop.close()
 
 
 class Trio:
@@ -163,23 +172,37 @@ LAYERS = [
     "answers itself",
     "raises before",
     "raises after",
+    "answers for errors",
 ]
+
+
+async def stop(scope):
+    """Stop where the application or a middleware might as well do so, if that is asked for."""
+    if "gate" in scope:
+        await scope["gate"]()
 
 
 def make_layer(kind, app, backend):
     async def dispatch(self, request, call_next):
+        await stop(request)
         if kind == "raises before":
             raise Refused("before")
         if kind == "answers itself":
             return PlainTextResponse("own", status_code=203)
         if kind == "reads the request":
             await request.body()
-        if kind.startswith("twice"):
+        if kind == "answers for errors":
+            try:
+                responses = [await call_next(request)]
+            except Exception:
+                return PlainTextResponse("own", status_code=203)
+        elif kind.startswith("twice"):
             responses = [await call_next(request), await call_next(request)]
         elif kind.startswith("at once"):
             responses = await backend.both(lambda: call_next(request))
         else:
             responses = [await call_next(request)]
+        await stop(request)
         response = responses[-1 if kind.endswith("second") else 0]
         if kind == "raises after":
             raise Refused("after")
@@ -198,7 +221,8 @@ def make_layer(kind, app, backend):
             response.body_iterator = once()
         return response
 
-    return type("Layer", (BaseHTTPMiddleware,), {"dispatch": dispatch})(app)
+    base = importlib.import_module("starlette.middleware.base")
+    return type("Layer", (base.BaseHTTPMiddleware,), {"dispatch": dispatch})(app)
 
 
 class Client(typing.NamedTuple):
@@ -237,17 +261,18 @@ class Case(typing.NamedTuple):
     gzip: typing.Optional[typing.Tuple[int, int]]
     client: Client
 
-    def expected(self, run: int) -> model.Trace:
+    def expected(self, run: int, carries: bool = True) -> model.Trace:
         """Return what the server should receive if the response is that of the `run`-th call."""
-        app = functools.partial(self._trace, run)
+        facts = FACTS._replace(carries=carries)
+        app = functools.partial(self._trace, run, carries)
         for position, layer in enumerate([*self.layers, None]):
             if self.gzip is not None and self.gzip[0] == position:
-                app = model.behind_gzip(app, self.gzip[1])
+                app = model.behind_gzip(app, self.gzip[1], facts)
             if layer is not None:
-                app = model.behind(layer, app, FACTS)
+                app = model.behind(layer, app, facts)
         return app()
 
-    def _trace(self, run: int) -> model.Trace:
+    def _trace(self, run: int, carries: bool) -> model.Trace:
         messages: typing.List[dict] = []
         for step in self.steps:
             if step == FAIL:
@@ -258,7 +283,7 @@ class Case(typing.NamedTuple):
                 offered = self.client.extensions or ()
                 if TEMPLATE in offered:
                     messages.append({"type": TEMPLATE, "template": step, "run": run})
-                elif DEBUG in offered:
+                elif DEBUG in offered and carries:
                     messages.append({"type": DEBUG, "template": step, "run": run})
                 headers = [(b"content-length", b"%d" % len(step.content.encode("utf-8")))]
                 headers += [(b"content-type", b"text/html; charset=utf-8"), (b"x-run", b"%d" % run)]
@@ -279,13 +304,14 @@ class Case(typing.NamedTuple):
             client = client._replace(extensions=None)
         return self._replace(steps=[step for step in steps if step is not None], client=client)
 
-    def serve(self, backend=Asyncio) -> Outcome:
-        """Serve it on this release, and return what came of it."""
+    def app(self, backend=Asyncio):
+        """Return the application of this release."""
         runs = itertools.count()
 
         async def program(scope, receive, send):
             run = next(runs)
             for step in self.steps:
+                await stop(scope)
                 if step == YIELD:
                     await backend.sleep(0)
                 elif step == RECEIVE:
@@ -302,42 +328,45 @@ class Case(typing.NamedTuple):
         app = raw(program)
         for position, layer in enumerate([*self.layers, None]):
             if self.gzip is not None and self.gzip[0] == position:
-                app = GZipMiddleware(app, minimum_size=self.gzip[1])
+                # The modules are looked up, as they may have been imported again.
+                gzip = importlib.import_module("starlette.middleware.gzip")
+                app = gzip.GZipMiddleware(app, minimum_size=self.gzip[1])
             if layer is not None:
                 app = make_layer(layer, app, backend)
+        return app
 
+    async def ask(self, app, backend=Asyncio, **scope) -> Outcome:
         messages: typing.List[dict] = []
+        left = backend.Event()
+        if self.client.leaves_after == 0:
+            left.set()
+        requests = [{"type": "http.request", "body": b"content", "more_body": False}]
 
-        async def ask():
-            left = backend.Event()
-            if self.client.leaves_after == 0:
+        async def receive():
+            if requests:
+                return requests.pop()
+            await left.wait()
+            return {"type": "http.disconnect"}
+
+        async def send(message):
+            messages.append(_seen(message))
+            received = len(Outcome(messages, []).plain())
+            # For a client that leaves, early messages take no time: it should be gone at the same moment.
+            if self.client.leaves_after is None or message.get("type") in (START, BODY):
+                for _ in range(self.client.ticks):
+                    await backend.sleep(0)
+            if received == self.client.leaves_after:
                 left.set()
-            requests = [{"type": "http.request", "body": b"content", "more_body": False}]
 
-            async def receive():
-                if requests:
-                    return requests.pop()
-                await left.wait()
-                return {"type": "http.disconnect"}
+        scope = http_scope(headers=[(b"accept-encoding", b"gzip")], **scope)
+        if self.client.extensions is not None:
+            scope["extensions"] = {name: {} for name in self.client.extensions}
+        error = await failure(call(app, scope, receive, send))
+        return Outcome(messages, sorted({_name(leaf) for leaf in leaves(error)}) if error is not None else [])
 
-            async def send(message):
-                messages.append(_seen(message))
-                received = len(Outcome(messages, []).plain())
-                # For a client that leaves, early messages take no time: it should be gone at the same moment.
-                if self.client.leaves_after is None or message.get("type") in (START, BODY):
-                    for _ in range(self.client.ticks):
-                        await backend.sleep(0)
-                if received == self.client.leaves_after:
-                    left.set()
-
-            scope = http_scope(headers=[(b"accept-encoding", b"gzip")])
-            if self.client.extensions is not None:
-                scope["extensions"] = {name: {} for name in self.client.extensions}
-            error = await failure(call(app, scope, receive, send))
-            return sorted({_name(leaf) for leaf in leaves(error)}) if error is not None else []
-
-        errors = backend.run(ask)
-        return Outcome(messages, errors)
+    def serve(self, backend=Asyncio) -> Outcome:
+        """Serve it on this release, and return what came of it."""
+        return backend.run(lambda: self.ask(self.app(backend), backend))
 
 
 def _name(error: BaseException) -> str:
