@@ -32,8 +32,9 @@ class Watchdog:
         try:
             return self.loop.run_until_complete(coroutine)
         except RuntimeError:
-            assert self.stacks is None, "Nothing has moved for %s seconds:\n%s" % (self.limit, self.stacks)
-            raise
+            if self.stacks is None:
+                raise
+            raise AssertionError("Nothing has moved for %s seconds:\n%s" % (self.limit, self.stacks)) from None
         finally:
             self.over.set()
             thread.join()
