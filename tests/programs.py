@@ -16,14 +16,9 @@ from hypothesis import strategies as st
 from model import BODY, START
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse
-from support import ASGI2, NUMBERS, QUEUE, call, failure, http_scope, leaves, raw
+from support import ASGI2, NUMBERS, QUEUE, TemplateResponse, call, failure, http_scope, leaves, raw
 
 import starlette_backport
-
-try:
-    from starlette.templating import _TemplateResponse as TemplateResponse
-except ImportError:
-    from starlette.responses import TemplateResponse
 
 FACTS = model.Facts(
     needs_body=NUMBERS < (0, 13, 5),
@@ -54,7 +49,8 @@ class Asyncio:
 
     @staticmethod
     async def both(function):
-        return await asyncio.gather(function(), function())
+        # Tasks, as up to Python 3.7 coroutines would be begun in any order.
+        return await asyncio.gather(*[asyncio.ensure_future(function()) for _ in range(2)])
 
     @staticmethod
     def run(function, timeout=20):

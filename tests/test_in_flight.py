@@ -7,7 +7,7 @@ import sys
 import threading
 
 from agreement import check
-from hypothesis import note
+from hypothesis import note, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 from model import Unclear
@@ -261,3 +261,5 @@ class Everything(RuleBasedStateMachine):
 
 
 TestEverything = Everything.TestCase
+# Each example has many steps, and all invariants are looked at after each of them.
+TestEverything.settings = settings(max_examples=settings().max_examples // 5)

@@ -35,6 +35,7 @@ from support import (
     RELEASE,
     START,
     PassThrough,
+    TemplateResponse,
     body,
     call,
     content_of,
@@ -49,11 +50,6 @@ from support import (
 )
 
 jinja2 = pytest.importorskip("jinja2", reason="templates need jinja2")
-
-try:
-    from starlette.templating import _TemplateResponse as TemplateResponse
-except ImportError:
-    from starlette.responses import TemplateResponse
 
 VARIABLE = "STARLETTE_BACKPORT_STRESS"
 AT_ONCE = 500
