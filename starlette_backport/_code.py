@@ -5,7 +5,8 @@ already, such as instrumentation that captured ``cls.__call__`` before, and putt
 exact undo. But code that stands in another function sees that function's globals, here Starlette's, and may
 not bring a closure. So what it needs is put among its constants: in the functions that give their bodies,
 the donors, a string in angle brackets stands for the object of that name in the donor's module, and
-``"<release>"`` for a function with the body that the release shipped.
+``"<release>"`` for a function that does what the release's does, with a copy of its body. So the body that was
+shipped is run only by calls that had begun before, and by ``"<shipped>"``: see `_in_flight`.
 """
 
 import dis
@@ -33,7 +34,8 @@ class Transplant:
         """Prepare `function` to get the body of `donor`; nothing changes before `do`."""
         self.function = function
         self.shipped = function.__code__
-        objects = dict(donor.__globals__, release=_twin(function))
+        release = _twin(function, _copy(function.__code__))
+        objects = dict(donor.__globals__, release=release, shipped=_twin(function, function.__code__))
         consts = [
             objects[const[1:-1]] if isinstance(const, str) and const.startswith("<") else const
             for const in donor.__code__.co_consts
@@ -49,13 +51,10 @@ class Transplant:
             self.function.__code__ = self.shipped
 
 
-def _twin(function: types.FunctionType) -> types.FunctionType:
-    """Return another function that does what `function` does now, with code objects of its own.
-
-    So the ones shipped are run by those calls alone that had begun before: see `_in_flight`.
-    """
+def _twin(function: types.FunctionType, code: types.CodeType) -> types.FunctionType:
+    """Return another function that does what `function` does now, by way of `code`."""
     twin = types.FunctionType(
-        _copy(function.__code__),
+        code,
         function.__globals__,
         function.__name__,
         function.__defaults__,

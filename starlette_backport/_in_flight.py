@@ -36,6 +36,6 @@ earlier = EarlierCalls()
 
 
 def _is_running(transplant: Transplant) -> bool:
-    # What holds the code: `transplant`, the argument here, and each call that is under way. Should
-    # somebody else hold it, too, looking through the frames is in vain, but not wrong.
-    return sys.getrefcount(transplant.shipped) > 2
+    # What holds the code: `transplant`, its function for what goes on as it was begun, the argument here, and
+    # each call that is under way. If somebody else does, looking through the frames is in vain, but not wrong.
+    return sys.getrefcount(transplant.shipped) > 3

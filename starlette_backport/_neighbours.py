@@ -155,19 +155,23 @@ class PassingOn:
 
 async def gzip_call(self: typing.Any, scope: typing.Any, receive: typing.Any, send: typing.Any) -> None:
     release: typing.Any = "<release>"
+    shipped: typing.Any = "<shipped>"
     earlier: typing.Any = "<earlier>"
     passing_on: typing.Any = "<PassingOn>"
-    if not (earlier and earlier.enclose_this()):
-        self = passing_on(self, send)
-        send = self.send_out
-    await release(self, scope, receive, send)
+    if earlier and earlier.enclose_this():
+        await shipped(self, scope, receive, send)
+    else:
+        passing = passing_on(self, send)
+        await release(passing, scope, receive, passing.send_out)
 
 
 async def gzip_call_asgi2(self: typing.Any, receive: typing.Any, send: typing.Any) -> None:
     release: typing.Any = "<release>"
+    shipped: typing.Any = "<shipped>"
     earlier: typing.Any = "<earlier>"
     passing_on: typing.Any = "<PassingOn>"
-    if not (earlier and earlier.enclose_this()):
-        self = passing_on(self, send)
-        send = self.send_out
-    await release(self, receive, send)
+    if earlier and earlier.enclose_this():
+        await shipped(self, receive, send)
+    else:
+        passing = passing_on(self, send)
+        await release(passing, receive, passing.send_out)

@@ -29,10 +29,10 @@ def check_order(case, messages):
             assert all(int(value) == run for name, value in message.get("headers", ()) if name == b"x-run")
 
 
-def check(case, outcome, carries=True):
+def check(case, outcome, carries=True, debug=True):
     """Compare the outcome on this release with that of the model. Raises Unclear where there is no more to say."""
     check_order(case, outcome.messages)
-    expected = case.expected(run_of(outcome.messages), carries)
+    expected = case.expected(run_of(outcome.messages), carries, debug)
     expected = Outcome(expected.messages, [expected.error] if expected.error else [])
     assert (outcome.errors if carries else outcome.as_unpatched()[1]) == (
         expected.errors if carries else expected.as_unpatched()[1]

@@ -146,10 +146,10 @@ def tagged(step: dict, run: int) -> dict:
     if step.get("type") == START:
         if "headers" in step:
             message["headers"] = [*step["headers"], (b"x-run", b"%d" % run)]
-    elif step.get("body"):
-        message["body"] = bytes([ord("a") + run]) + step["body"]
     elif step.get("type") != BODY:
         message["run"] = run
+    elif step.get("body"):
+        message["body"] = bytes([ord("a") + run]) + step["body"]
     return message
 
 
@@ -257,10 +257,10 @@ class Case(typing.NamedTuple):
     gzip: typing.Optional[typing.Tuple[int, int]]
     client: Client
 
-    def expected(self, run: int, carries: bool = True) -> model.Trace:
+    def expected(self, run: int, carries: bool = True, debug: bool = True) -> model.Trace:
         """Return what the server should receive if the response is that of the `run`-th call."""
         facts = FACTS._replace(carries=carries)
-        app = functools.partial(self._trace, run, carries)
+        app = functools.partial(self._trace, run, debug)
         for position, layer in enumerate([*self.layers, None]):
             if self.gzip is not None and self.gzip[0] == position:
                 app = model.behind_gzip(app, self.gzip[1], facts)
@@ -268,7 +268,7 @@ class Case(typing.NamedTuple):
                 app = model.behind(layer, app, facts)
         return app()
 
-    def _trace(self, run: int, carries: bool) -> model.Trace:
+    def _trace(self, run: int, debug: bool) -> model.Trace:
         messages: typing.List[dict] = []
         for step in self.steps:
             if step == FAIL:
@@ -279,7 +279,7 @@ class Case(typing.NamedTuple):
                 offered = self.client.extensions or ()
                 if TEMPLATE in offered:
                     messages.append({"type": TEMPLATE, "template": step, "run": run})
-                elif DEBUG in offered and carries:
+                elif DEBUG in offered and debug:
                     messages.append({"type": DEBUG, "template": step, "run": run})
                 headers = [(b"content-length", b"%d" % len(step.content.encode("utf-8")))]
                 headers += [(b"content-type", b"text/html; charset=utf-8"), (b"x-run", b"%d" % run)]
