@@ -1,0 +1,240 @@
+"""Change the package in many small ways, one at a time, and see whether the tests notice."""
+
+import argparse
+import concurrent.futures
+import json
+import os
+import queue
+import shlex
+import shutil
+import subprocess
+import sys
+import time
+
+import environments
+from cosmic_ray.mutating import mutate_and_test
+from cosmic_ray.work_item import MutationSpec, TestOutcome
+from environments import DATA, RELEASES, ROOT, key
+from mutants import mutants
+
+EPILOG = """
+Without a release, the last one of each form of the code: 0.11.4 (ASGI 2), 0.14.2 (ASGI 3) and 0.23.1 (anyio).
+
+tests/survivors.json lists the mutants that no test can or needs to notice, and says why. Exits with 1 if
+another one survives, or if the list has an entry that fits no mutant any more.
+"""
+
+PACKAGE = "starlette_backport"
+FORMS = [("ASGI 2", "0.11.4"), ("ASGI 3", "0.14.2"), ("anyio", "0.23.1")]
+LIST = os.path.join(ROOT, "tests", "survivors.json")
+FOLDER = os.path.join(ROOT, ".tools", "mutation")
+
+# Quick, and likely to notice; all others follow.
+FIRST = [
+    *("test_messages.py", "test_templates.py", "test_testclient.py", "test_carrying.py", "test_errors.py"),
+    *("test_same.py", "test_status.py", "test_revert.py", "test_apply.py", "test_refusal.py"),
+]
+
+# Hypothesis is to find a failing example, and not to go on until it has the smallest.
+PLUGIN = """
+from hypothesis import Phase, settings
+settings.register_profile("mutation", phases=[Phase.explicit, Phase.generate], database=None)
+settings.load_profile("mutation")
+"""
+KEPT_OUT = shutil.ignore_patterns(".git", ".tools", ".tox", ".envs", ".hypothesis", ".*_cache", "__pycache__", "dist")
+
+
+def form_of(release):
+    if key(release) < key("0.12.0b1"):
+        return "ASGI 2"
+    return "ASGI 3" if key(release) < key("0.15.0") else "anyio"
+
+
+def source_of(module):
+    with open(os.path.join(ROOT, PACKAGE, module + ".py"), encoding="utf-8") as file:
+        return file.read()
+
+
+def named(mutant):
+    """Return what the list has of `mutant`: it says the same when lines have moved."""
+    return mutant[:4]
+
+
+def described(name):
+    return "%s.py, %s: %s  ->  %s" % (name[0], name[1] or "module", name[2] or "(nothing)", name[3] or "(nothing)")
+
+
+def explained(form, modules):
+    """Return the listed mutants of `modules`, and those of them that may survive on `form`."""
+    with open(LIST, encoding="utf-8") as file:
+        entries = json.load(file)
+    every, here = set(), set()
+    for entry in entries:
+        for forms in entry.get("forms", []):
+            if forms not in dict(FORMS):
+                sys.exit("expected one of %s in %s, found %r" % (", ".join(dict(FORMS)), LIST, forms))
+        names = {tuple(name) for name in entry["mutants"] if name[0] in modules}
+        every |= names
+        here |= names if form in entry.get("forms", dict(FORMS)) else set()
+    return every, here
+
+
+class Copy:
+    """A copy of the repository: the checkout is never changed, whatever interrupts us."""
+
+    def __init__(self, path, python):
+        self.path = path
+        shutil.rmtree(path, ignore_errors=True)
+        shutil.copytree(ROOT, path, ignore=KEPT_OUT)
+        with open(os.path.join(path, "quick_examples.py"), "w", encoding="utf-8") as file:
+            file.write(PLUGIN)
+        tests = [name for name in os.listdir(os.path.join(path, "tests")) if name.startswith("test_")]
+        tests.sort(key=lambda name: (FIRST.index(name) if name in FIRST else len(FIRST), name))
+        pytest = [python, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider"]
+        pytest += ["-p", "quick_examples", "--hypothesis-seed=0"]  # The same examples for each mutant.
+        pytest += ["--basetemp", os.path.join(path, "tmp"), *("tests/" + name for name in tests)]
+        pytest = " ".join(map(shlex.quote, pytest))
+        self.command = shlex.join(
+            ["sh", "-c", "cd %s && PYTHONPATH=%s exec %s" % (shlex.quote(path), shlex.quote(path), pytest)]
+        )
+
+    def baseline(self):
+        """Run the tests as they are; return the seconds that took. Compiles all modules, too."""
+        started = time.monotonic()
+        process = subprocess.run(shlex.split(self.command), stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        if process.returncode:
+            sys.stdout.write(process.stdout.decode("utf-8", "replace"))
+            sys.exit("expected the tests to pass without a mutation, but they fail: see above")
+        return time.monotonic() - started
+
+    def outcome(self, mutant, timeout):
+        path = os.path.join(self.path, PACKAGE, mutant.module + ".py")
+        specification = MutationSpec(path, mutant.operator, mutant.occurrence, (0, 0), (0, 1))
+        result = mutate_and_test([specification], self.command, timeout)
+        if result.test_outcome == TestOutcome.SURVIVED:
+            return "survived"
+        if result.test_outcome != TestOutcome.KILLED:
+            sys.exit("cosmic-ray could not run %s:\n%s" % (described(named(mutant)), result.output))
+        return "timed out" if result.output == "timeout" else "killed"
+
+
+def set_up(release, python):
+    """Return the Python of a new environment for `release`, with all that the tests need."""
+    directory = os.path.join(FOLDER, "%s-py%s" % (release, python))
+    environments.uv("venv", "--clear", "--python", python, os.path.join(directory, "env"))
+    executable = os.path.join(directory, "env", "bin", "python")
+    if subprocess.call([executable, os.path.join(environments.LIB, "environments.py"), release, "--tests"]):
+        sys.exit("expected an environment for Starlette %s on Python %s: see above" % (release, python))
+    # The tests are to import the copy, or nothing.
+    environments.uv("pip", "uninstall", "--python", executable, "starlette-backport")
+    return directory, executable
+
+
+def run(release, arguments, modules):
+    """Run all mutants of `modules`; return the row of the table, and whether all is well."""
+    started = time.monotonic()
+    form = form_of(release)
+    every, here = explained(form, modules)
+    print("\nStarlette %s (%s), Python %s: setting up ..." % (release, form, arguments.python), flush=True)
+    directory, python = set_up(release, arguments.python)
+    work = [mutant for module in modules for mutant in mutants(module, source_of(module))]
+    stale = every - set(map(named, work))
+    report = os.path.join(directory, "results.json")
+    results = {}
+    if arguments.survivors:
+        if not os.path.exists(report):
+            sys.exit("expected the results of a run before, found none: run it without --survivors")
+        with open(report, encoding="utf-8") as file:
+            results = {tuple(name): outcome for *name, outcome in json.load(file)}
+        work = [mutant for mutant in work if results.get(tuple(mutant)) != "killed"]
+
+    copies = queue.Queue()
+    with concurrent.futures.ThreadPoolExecutor(arguments.workers) as pool:
+        for number in range(arguments.workers):
+            copies.put(Copy(os.path.join(directory, "copy%d" % number), python))
+        seconds = max(pool.map(Copy.baseline, list(copies.queue)))
+        print("The tests take %.0f s; there are %d mutants." % (seconds, len(work)), flush=True)
+
+        def outcome(mutant):
+            copy = copies.get()
+            try:
+                return copy.outcome(mutant, 3 * seconds + 10)
+            finally:
+                copies.put(copy)
+
+        futures = {pool.submit(outcome, mutant): mutant for mutant in work}
+        try:
+            for number, future in enumerate(concurrent.futures.as_completed(futures), 1):
+                mutant = futures[future]
+                results[tuple(mutant)] = future.result()
+                if results[tuple(mutant)] == "survived":
+                    known = "explained" if named(mutant) in here else "SURVIVED"
+                    print("[%4d/%d] %s: %s" % (number, len(work), known, described(named(mutant))), flush=True)
+                elif number % 100 == 0:
+                    print("[%4d/%d]" % (number, len(work)), flush=True)
+        finally:
+            for future in futures:
+                future.cancel()
+            with open(report, "w", encoding="utf-8") as file:
+                json.dump([[*name, outcome] for name, outcome in results.items()], file, indent=0)
+
+    outcomes = {mutant: results[tuple(mutant)] for mutant in work}
+    survivors = {named(mutant) for mutant in work if outcomes[mutant] == "survived"}
+    count = list(outcomes.values()).count
+    good = sum(outcomes[mutant] == "survived" and named(mutant) in here for mutant in work)
+    bad = count("survived") - good
+    for name in sorted(survivors - here):
+        print("NOT EXPLAINED  %s" % described(name))
+    for name in sorted(stale):
+        print("FITS NO MUTANT  %s" % described(name))
+    for name in sorted((here - survivors) & set(map(named, work))):
+        print("Listed, but noticed here: %s" % described(name))
+    score = 100 * (len(work) - count("survived")) / (len(work) - good or 1)
+    row = (form, release, len(work), count("killed"), count("timed out"), good, bad, score)
+    return (*row, (time.monotonic() - started) / 60), not bad and not stale
+
+
+def parse(argv):
+    parser = argparse.ArgumentParser(
+        prog="scripts/mutation",
+        description=__doc__,
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    every = sorted(name[:-3] for name in os.listdir(os.path.join(ROOT, PACKAGE)) if name.endswith(".py"))
+    parser.add_argument("releases", nargs="*", metavar="RELEASE", help="of Starlette, for instance 0.14.2")
+    parser.add_argument(
+        "--python", default=environments.THIS_PYTHON, choices=DATA["pythons"], help="default: the one at hand"
+    )
+    parser.add_argument("--module", action="append", choices=every, help="only this one; may be repeated")
+    parser.add_argument("--survivors", action="store_true", help="only what was not noticed in the run before")
+    parser.add_argument("--workers", type=int, default=os.cpu_count(), help="at a time; default: one for each CPU")
+    arguments = parser.parse_args(argv)
+    arguments.releases = arguments.releases or [release for _, release in FORMS]
+    for release in arguments.releases:
+        if release not in RELEASES:
+            parser.error(
+                "expected affected releases of Starlette, found %r; they are: %s" % (release, " ".join(RELEASES))
+            )
+        problem = environments.supports(release, arguments.python)
+        if problem:
+            parser.error("%s: choose another one with --python, or another release" % problem)
+    if arguments.workers < 1:
+        parser.error("expected one worker at least, found %d" % arguments.workers)
+    return arguments, arguments.module or every
+
+
+def main(argv):
+    arguments, modules = parse(argv)
+    rows = [run(release, arguments, modules) for release in arguments.releases]
+    print("\n%-7s %-9s %8s %7s %10s %10s %12s %8s %5s" % (
+        *("Form", "Starlette", "mutants", "killed", "timed out", "explained", "unexplained", "score", "min"),
+    ))
+    for row, _ in rows:
+        print("%-7s %-9s %8d %7d %10d %10d %12d %7.1f%% %5.1f" % row)
+    print("\nThe score is the share of those noticed among those that are not explained.")
+    return 0 if all(good for _, good in rows) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
