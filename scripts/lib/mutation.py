@@ -29,11 +29,22 @@ FORMS = [("ASGI 2", "0.11.4"), ("ASGI 3", "0.14.2"), ("anyio", "0.23.1")]
 LIST = os.path.join(ROOT, "tests", "survivors.json")
 FOLDER = os.path.join(ROOT, ".tools", "mutation")
 
-# Quick, and likely to notice; all others follow.
-FIRST = [
-    *("test_messages.py", "test_templates.py", "test_testclient.py", "test_carrying.py", "test_errors.py"),
-    *("test_same.py", "test_status.py", "test_revert.py", "test_apply.py", "test_refusal.py"),
-]
+# The tests that are likely to notice a change of a module, and do so without Hypothesis, which takes its time
+# to be imported. They come first; all others follow.
+LIKELY = {
+    "__init__": ["test_package.py"],
+    "_backport": ["test_status.py", "test_revert.py", "test_apply.py"],
+    "_code": ["test_errors.py", "test_refusal.py"],
+    "_importing": ["test_apply.py"],
+    "_installed": ["test_status.py", "test_refusal.py"],
+    "_messages": ["test_errors.py", "test_carrying.py"],
+    "_middleware": ["test_errors.py", "test_carrying.py", "test_same.py"],
+    "_neighbours": ["test_testclient.py", "test_templates.py"],
+    "_process": ["test_revert.py", "test_apply.py"],
+    "_releases": ["test_status.py"],
+    "_responses": ["test_carrying.py"],
+    "_shipped": ["test_refusal.py", "test_apply.py"],
+}
 
 # Hypothesis is to find a failing example, and not to go on until it has the smallest.
 PLUGIN = """
@@ -88,20 +99,26 @@ class Copy:
         shutil.copytree(ROOT, path, ignore=KEPT_OUT)
         with open(os.path.join(path, "quick_examples.py"), "w", encoding="utf-8") as file:
             file.write(PLUGIN)
-        tests = [name for name in os.listdir(os.path.join(path, "tests")) if name.startswith("test_")]
-        tests.sort(key=lambda name: (FIRST.index(name) if name in FIRST else len(FIRST), name))
-        pytest = [python, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider"]
-        pytest += ["-p", "quick_examples", "--hypothesis-seed=0"]  # The same examples for each mutant.
-        pytest += ["--basetemp", os.path.join(path, "tmp"), *("tests/" + name for name in tests)]
-        pytest = " ".join(map(shlex.quote, pytest))
-        self.command = shlex.join(
-            ["sh", "-c", "cd %s && PYTHONPATH=%s exec %s" % (shlex.quote(path), shlex.quote(path), pytest)]
-        )
+        self.python = python
+        self.tests = sorted(name for name in os.listdir(os.path.join(path, "tests")) if name.startswith("test_"))
+
+    def command(self, module=None):
+        """Return what runs all tests, those first that are likely to notice a change of `module`."""
+        first = LIKELY.get(module, ["test_status.py"])
+        rest = [name for name in self.tests if name not in first]
+        # The same examples for each mutant.
+        runs = [["-p", "no:hypothesispytest", *first], ["-p", "quick_examples", "--hypothesis-seed=0", *rest]]
+        steps = ["cd " + shlex.quote(self.path), "export PYTHONPATH=" + shlex.quote(self.path)]
+        for options in runs:
+            words = [self.python, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "--basetemp", "tmp"]
+            words += [os.path.join("tests", word) if word.endswith(".py") else word for word in options]
+            steps.append(" ".join(map(shlex.quote, words)))
+        return "sh -c " + shlex.quote(" && ".join(steps))
 
     def baseline(self):
         """Run the tests as they are; return the seconds that took. Compiles all modules, too."""
         started = time.monotonic()
-        process = subprocess.run(shlex.split(self.command), stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        process = subprocess.run(shlex.split(self.command()), stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
         if process.returncode:
             sys.stdout.write(process.stdout.decode("utf-8", "replace"))
             sys.exit("expected the tests to pass without a mutation, but they fail: see above")
@@ -110,7 +127,7 @@ class Copy:
     def outcome(self, mutant, timeout):
         path = os.path.join(self.path, PACKAGE, mutant.module + ".py")
         specification = MutationSpec(path, mutant.operator, mutant.occurrence, (0, 0), (0, 1))
-        result = mutate_and_test([specification], self.command, timeout)
+        result = mutate_and_test([specification], self.command(mutant.module), timeout)
         if result.test_outcome == TestOutcome.SURVIVED:
             return "survived"
         if result.test_outcome != TestOutcome.KILLED:
@@ -227,9 +244,10 @@ def parse(argv):
 def main(argv):
     arguments, modules = parse(argv)
     rows = [run(release, arguments, modules) for release in arguments.releases]
-    print("\n%-7s %-9s %8s %7s %10s %10s %12s %8s %5s" % (
-        *("Form", "Starlette", "mutants", "killed", "timed out", "explained", "unexplained", "score", "min"),
-    ))
+    print(
+        "\n%-7s %-9s %8s %7s %10s %10s %12s %8s %5s"
+        % (*("Form", "Starlette", "mutants", "killed", "timed out", "explained", "unexplained", "score", "min"),)
+    )
     for row, _ in rows:
         print("%-7s %-9s %8d %7d %10d %10d %12d %7.1f%% %5.1f" % row)
     print("\nThe score is the share of those noticed among those that are not explained.")
