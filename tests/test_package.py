@@ -28,6 +28,7 @@ def test_exported_names():
     ]
     public = {name for name in vars(starlette_backport) if not name.startswith("_")}
     assert public == set(starlette_backport.__all__)
+    assert re.match(r"\d+\.\d+\.\d+", starlette_backport.__version__)
 
 
 def test_errors_are_of_one_family():

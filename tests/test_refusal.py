@@ -200,14 +200,14 @@ with warnings.catch_warnings(record=True) as caught:
     for _ in range(3):
         status = starlette_backport.apply()
 print([w.category.__name__ for w in caught], "remove" in str(caught[0].message))
-print(status, caught[0].filename in ("-c", "<string>"))
+print(status, status.affected, caught[0].filename in ("-c", "<string>"))
 from starlette.middleware.base import BaseHTTPMiddleware
 print("backport" in vars(BaseHTTPMiddleware)[%r].__code__.co_filename)
 """
     program %= "with starlette_backport.applied(): pass" if first == "applied" else "", CARRIER
     assert python(program, path=[copy]).stdout.splitlines() == [
         "['BackportNotNeededWarning'] True",
-        "Starlette %s: backport not needed (it has the fix) True" % RELEASE,
+        "Starlette %s: backport not needed (it has the fix) False True" % RELEASE,
         "False",
     ]
 
@@ -233,6 +233,28 @@ for function in starlette_backport.apply, starlette_backport.status:
     assert "Expected starlette.__version__" in error
     assert "but found %s." % found in error
     assert "Reinstall" in error
+
+
+@pytest.mark.parametrize(
+    ("release", "reason", "warnings"),
+    [("0.9.8", "it sends no template messages yet", 0), ("0.24.0", "it has the fix", 1)],
+)
+def test_a_release_that_is_not_affected(copy, release, reason, warnings):
+    """`test_unaffected` is run on such releases; this is what tells them, on all others."""
+    (copy / "starlette" / "__init__.py").write_text("__version__ = %r" % release)
+    program = """
+import warnings
+import starlette_backport
+with warnings.catch_warnings(record=True) as caught:
+    warnings.simplefilter("always")
+    print(tuple(starlette_backport.apply()))
+print(tuple(starlette_backport.status()))
+for warning in caught:
+    print(warning.message)
+"""
+    first, second, *messages = python(program, path=[copy]).stdout.splitlines()
+    assert first == second == str((release, False, "not needed", (), reason))
+    assert [message.startswith("Starlette %s has the fix" % release) for message in messages] == [True] * warnings
 
 
 def test_a_local_version(copy):

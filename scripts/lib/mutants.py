@@ -64,7 +64,7 @@ class EmptyString(Replacing):
 
 class NoArgument(Replacing):
     def becomes(self, node):
-        if node.type in ("operator", "argument", "string", "strings") or node.parent is None:
+        if node.type in ("operator", "argument", "arglist", "string", "strings") or node.parent is None:
             return None
         outer = node.parent
         if outer.type == "argument":

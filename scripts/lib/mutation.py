@@ -2,18 +2,20 @@
 
 import argparse
 import concurrent.futures
+import contextlib
 import json
 import os
+import pathlib
 import queue
-import shlex
 import shutil
+import signal
 import subprocess
 import sys
 import time
 
 import environments
-from cosmic_ray.mutating import mutate_and_test
-from cosmic_ray.work_item import MutationSpec, TestOutcome
+from cosmic_ray.mutating import use_mutation
+from cosmic_ray.plugins import get_operator
 from environments import DATA, RELEASES, ROOT, key
 from mutants import mutants
 
@@ -95,44 +97,66 @@ class Copy:
 
     def __init__(self, path, python):
         self.path = path
+        self.python = python
+        self.process = None
         shutil.rmtree(path, ignore_errors=True)
         shutil.copytree(ROOT, path, ignore=KEPT_OUT)
         with open(os.path.join(path, "quick_examples.py"), "w", encoding="utf-8") as file:
             file.write(PLUGIN)
-        self.python = python
         self.tests = sorted(name for name in os.listdir(os.path.join(path, "tests")) if name.startswith("test_"))
 
-    def command(self, module=None):
+    def commands(self, module):
         """Return what runs all tests, those first that are likely to notice a change of `module`."""
+        pytest = [self.python, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "--basetemp", "tmp"]
         first = LIKELY.get(module, ["test_status.py"])
         rest = [name for name in self.tests if name not in first]
+        yield [*pytest, "-p", "no:hypothesispytest", *("tests/" + name for name in first)]
         # The same examples for each mutant.
-        runs = [["-p", "no:hypothesispytest", *first], ["-p", "quick_examples", "--hypothesis-seed=0", *rest]]
-        steps = ["cd " + shlex.quote(self.path), "export PYTHONPATH=" + shlex.quote(self.path)]
-        for options in runs:
-            words = [self.python, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "--basetemp", "tmp"]
-            words += [os.path.join("tests", word) if word.endswith(".py") else word for word in options]
-            steps.append(" ".join(map(shlex.quote, words)))
-        return "sh -c " + shlex.quote(" && ".join(steps))
+        yield [*pytest, "-p", "quick_examples", "--hypothesis-seed=0", *("tests/" + name for name in rest)]
+
+    def run(self, module, timeout=None, **environment):
+        """Return what becomes of `module` as it is now, and what the tests say."""
+        for command in self.commands(module):
+            self.process = process = subprocess.Popen(
+                command,
+                cwd=self.path,
+                env=dict(os.environ, PYTHONPATH=self.path, **environment),
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+            try:
+                output, _ = process.communicate(timeout=timeout)
+            except subprocess.TimeoutExpired:
+                return "timed out", b""
+            finally:
+                self.stop()
+                process.wait()
+                self.process = None
+            if process.returncode:
+                return "killed", output
+        return "survived", output
+
+    def stop(self):
+        """End the tests that are running, with all that they have started."""
+        if self.process is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.process.pid, signal.SIGKILL)
 
     def baseline(self):
         """Run the tests as they are; return the seconds that took. Compiles all modules, too."""
         started = time.monotonic()
-        process = subprocess.run(shlex.split(self.command()), stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-        if process.returncode:
-            sys.stdout.write(process.stdout.decode("utf-8", "replace"))
+        outcome, output = self.run(None, PYTHONDONTWRITEBYTECODE="")
+        if outcome != "survived":
+            sys.stdout.write(output.decode("utf-8", "replace"))
             sys.exit("expected the tests to pass without a mutation, but they fail: see above")
         return time.monotonic() - started
 
     def outcome(self, mutant, timeout):
-        path = os.path.join(self.path, PACKAGE, mutant.module + ".py")
-        specification = MutationSpec(path, mutant.operator, mutant.occurrence, (0, 0), (0, 1))
-        result = mutate_and_test([specification], self.command(mutant.module), timeout)
-        if result.test_outcome == TestOutcome.SURVIVED:
-            return "survived"
-        if result.test_outcome != TestOutcome.KILLED:
-            sys.exit("cosmic-ray could not run %s:\n%s" % (described(named(mutant)), result.output))
-        return "timed out" if result.output == "timeout" else "killed"
+        path = pathlib.Path(self.path, PACKAGE, mutant.module + ".py")
+        with use_mutation(path, get_operator(mutant.operator)(), mutant.occurrence):
+            # What was compiled of one mutant might be taken for the next one.
+            return self.run(mutant.module, timeout, PYTHONDONTWRITEBYTECODE="1")[0]
 
 
 def set_up(release, python):
@@ -165,11 +189,12 @@ def run(release, arguments, modules):
             results = {tuple(name): outcome for *name, outcome in json.load(file)}
         work = [mutant for mutant in work if results.get(tuple(mutant)) != "killed"]
 
-    copies = queue.Queue()
+    everyone, copies = [], queue.Queue()
     with concurrent.futures.ThreadPoolExecutor(arguments.workers) as pool:
         for number in range(arguments.workers):
-            copies.put(Copy(os.path.join(directory, "copy%d" % number), python))
-        seconds = max(pool.map(Copy.baseline, list(copies.queue)))
+            everyone.append(Copy(os.path.join(directory, "copy%d" % number), python))
+            copies.put(everyone[-1])
+        seconds = max(pool.map(Copy.baseline, everyone))
         print("The tests take %.0f s; there are %d mutants." % (seconds, len(work)), flush=True)
 
         def outcome(mutant):
@@ -192,6 +217,8 @@ def run(release, arguments, modules):
         finally:
             for future in futures:
                 future.cancel()
+            for copy in everyone:
+                copy.stop()
             with open(report, "w", encoding="utf-8") as file:
                 json.dump([[*name, outcome] for name, outcome in results.items()], file, indent=0)
 
@@ -255,4 +282,7 @@ def main(argv):
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except KeyboardInterrupt:
+        sys.exit("interrupted; what was found out so far is kept for --survivors")
