@@ -1,7 +1,9 @@
 """Point 10 of the contract: what is not the release's own code is refused, and nothing is changed."""
 
+import compileall
 import os
 import pathlib
+import re
 import shutil
 import zipfile
 
@@ -87,7 +89,8 @@ CHANGES = {
 def check_refusal(error, state, copy):
     assert error.startswith("UnexpectedCodeError Expected starlette.")
     assert "as Starlette %s shipped it" % RELEASE in error
-    assert "but found another one" in error
+    assert re.search(r" shipped it \(code [0-9a-f]{8}, source [0-9a-f]{8}\), ", error)
+    assert re.search(r"but found another one \((code|source) [0-9a-f]{8}\) in ", error)
     assert os.path.join(str(copy), "starlette") in error
     assert "pip install --force-reinstall starlette==%s" % RELEASE in error
     assert state == "state: not applied"
@@ -135,6 +138,7 @@ def test_a_function_that_was_renamed(copy):
     edit(copy, "middleware/gzip.py", "async def send_with_gzip", "async def send_compressed")
     _, error, state = apply_to(copy)
     assert "GZipResponder.send_with_gzip" in error
+    assert "as Starlette %s shipped it" % RELEASE in error
     assert "no send_with_gzip in" in error
     assert state == "state: not applied"
 
@@ -283,11 +287,34 @@ starlette_backport.revert()
         assert "pip install" in line
 
 
-def test_starlette_in_a_zip_file(tmp_path):
-    archive = tmp_path / "starlette.zip"
+def zipped(folder):
+    """Return a zip file with the Starlette that is in `folder`."""
+    archive = folder / "starlette.zip"
     with zipfile.ZipFile(str(archive), "w") as file:
-        for path in SOURCE.rglob("*.py"):
-            file.write(str(path), str(path.relative_to(SOURCE.parent)))
+        for path in (folder / "starlette").rglob("*.py"):
+            file.write(str(path), str(path.relative_to(folder)))
+    return archive
+
+
+def test_modified_code_in_a_zip_file(copy):
+    """A change that the source alone shows."""
+    edit(copy, *CHANGES["gzip compresses other bodies"])
+    _, error, state = apply_to(zipped(copy))
+    assert "found another one (source" in error
+    assert state == "state: not applied"
+
+
+def test_starlette_without_its_source(copy):
+    """What has been compiled is all there is, and is enough."""
+    compileall.compile_dir(str(copy / "starlette"), quiet=2, legacy=True)
+    for path in (copy / "starlette").rglob("*.py"):
+        path.unlink()
+    where, state = apply_to(copy)
+    assert where.endswith(".pyc")
+    assert state == "applied"
+
+
+def test_starlette_in_a_zip_file(copy):
     program = """
 import starlette_backport
 print(starlette_backport.apply().state)
@@ -297,7 +324,31 @@ print(".zip" in starlette.__file__)
 messages, error = serve(PassThrough(sending(PUSH, START, BODY)))
 print(messages[0] == PUSH)
 """
-    assert python(program, path=[archive]).stdout.splitlines() == ["applied", "True", "True"]
+    assert python(program, path=[zipped(copy)]).stdout.splitlines() == ["applied", "True", "True"]
+
+
+def test_starlette_that_only_its_importer_can_read(copy):
+    """What an import would bring cannot be told before, as where an application is packed into one file."""
+    program = """
+import os, sys
+from importlib.machinery import PathFinder
+
+class Importer:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] == "starlette":
+            spec = PathFinder.find_spec(name, [os.path.join(%r, *name.split(".")[:-1])])
+            if spec.submodule_search_locations is not None:
+                spec.submodule_search_locations = []
+            return spec
+
+sys.meta_path.insert(0, Importer())
+import starlette_backport
+print(starlette_backport.apply().state)
+from support import *
+messages, error = serve(PassThrough(sending(PUSH, START, BODY)))
+print(messages[0] == PUSH, starlette.__path__)
+"""
+    assert python(program % str(copy)).stdout.splitlines() == ["applied", "True []"]
 
 
 def test_the_same_under_python_O(copy):
