@@ -446,13 +446,14 @@ def then(name):
     try:
         starlette_backport.apply()
     except starlette_backport.UnexpectedCodeError as exc:
-        print("just importing it" in str(exc), starlette_backport.status().state)
+        print("found that this thread is just importing it" in str(exc), starlette_backport.status().state)
+        print("as Starlette %s shipped it" % sys.modules["starlette"].__version__ in str(exc))
 import starlette.middleware.base
 starlette_backport.apply()
 check()
 """
     lines = python(IMPORT_HOOK + program).stdout.splitlines()
-    assert lines == ["True not applied", "applied True"]
+    assert lines == ["True not applied", "True", "applied True"]
 
 
 def test_an_import_that_begins_while_applying():
@@ -547,6 +548,40 @@ check()
     assert lines == ["applied", "applied True"]
 
 
+def test_revert_in_the_midst_of_an_import():
+    """The import has come by the finder, but that no longer counts when it is over."""
+    program = """
+NAME = "starlette.responses"  # Imported by starlette.middleware.base, before it has defined anything.
+def then(name):
+    starlette_backport.revert()
+starlette_backport.apply()
+import starlette.middleware.base
+check()
+"""
+    lines = python(IMPORT_HOOK + program).stdout.splitlines()
+    assert lines == ["not applied False"]
+
+
+def test_another_apply_in_the_midst_of_apply(monkeypatch):
+    """The first one to get there applies, and the other one leaves it at that."""
+    from starlette_backport import _process
+
+    meta_path = list(sys.meta_path)
+    with monkeypatch.context() as patch:
+
+        def wait_for_import(name):
+            patch.undo()
+            starlette_backport.apply()
+
+        patch.setattr(_process, "wait_for_import", wait_for_import)
+        starlette_backport.apply()
+    assert carries()
+    assert len(sys.meta_path) == len(meta_path) + 1
+    starlette_backport.revert()
+    assert sys.meta_path == meta_path
+    assert not carries()
+
+
 def test_a_revert_in_the_midst_of_apply(monkeypatch):
     """The later one wins, and holds like any other."""
     from starlette_backport import _process
@@ -577,10 +612,15 @@ def test_an_interrupted_apply_leaves_nothing(monkeypatch):
     assert carries()
 
 
-def test_a_change_that_fails_half_way_leaves_nothing(monkeypatch):
+@pytest.mark.parametrize("others", [0, 1])
+def test_a_change_that_fails_half_way_leaves_nothing(monkeypatch, others):
     import starlette.middleware.gzip  # noqa: F401  So that there are two functions to change at least.
 
+    from starlette_backport import _process
     from starlette_backport._code import Transplant
+
+    for _ in range(others):  # Another thread that is about to apply must not take it for applied.
+        _process.hold(object())
 
     function = vars(BaseHTTPMiddleware)[CARRIER]
     before = function.__code__, list(sys.meta_path)
