@@ -501,6 +501,26 @@ check()
     assert lines == ["applied True"]
 
 
+def test_other_finders_are_asked_the_same():
+    program = """
+import importlib, sys
+import starlette.middleware.base as base
+import starlette_backport
+asked = []
+class Asked:
+    def find_spec(self, *args):
+        if args[0] == base.__name__:
+            asked.append(args)
+sys.meta_path.insert(0, Asked())
+importlib.reload(base)
+starlette_backport.apply()
+importlib.reload(base)
+unpatched, patched = asked
+print(patched == unpatched, list(patched[1]) == list(sys.modules["starlette.middleware"].__path__), patched[2] is base)
+"""
+    assert python(program).stdout.splitlines() == ["True True True"]
+
+
 def test_an_import_under_way_may_use_the_package():
     """`apply()` waits for the other thread's import; that thread must not have to wait for `apply()`."""
     program = """

@@ -8,7 +8,7 @@ import re
 import pytest
 
 import starlette_backport
-from starlette_backport import _releases
+from starlette_backport import _code, _releases
 
 PACKAGE = pathlib.Path(starlette_backport.__file__).parent
 
@@ -111,6 +111,28 @@ def test_which_functions_are_changed(releases, names):
     for release in releases:
         assert [target.name for target in _releases.targets(release)] == names
         assert _releases.is_fixed(release) is release.startswith(("0.24", "0.25", "1."))
+
+
+SOURCE = """
+class Class:
+    def method(self, one, *rest, two=2, **more):
+        outer = [item for item in rest if item != "text"]
+        async def inner(three):
+            nonlocal outer
+            outer = self.attribute = {"key": (b"bytes", three)}
+            async for item in three:
+                assert item, "message"
+            raise ValueError(outer)
+        return inner, %s
+"""
+
+
+@pytest.mark.parametrize("numbers", [10, 200])
+def test_a_fingerprint_is_the_same_on_all_pythons(numbers):
+    """The numbers make arguments of byte code that look like operations; by themselves they do not count."""
+    source = SOURCE % ", ".join("self.call(%d.5)" % number for number in range(numbers))
+    code = _code.nested(_code.nested(compile(source, "name", "exec", optimize=0), "Class"), "method")
+    assert _code.fingerprint(code) == "d5eb81f7"
 
 
 def test_status_can_be_sent_to_another_process():
