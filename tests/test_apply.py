@@ -319,6 +319,55 @@ print("class GZipMiddleware" in inspect.getsource(__import__("starlette.middlewa
     assert lines[1] == "True"
 
 
+LOADERS = """
+import sys, types
+from importlib.machinery import PathFinder
+from importlib.util import find_spec
+import starlette_backport
+NAME = "starlette.middleware.base"
+
+class Special(types.ModuleType):
+    pass
+
+class New:
+    def __init__(self, loader):
+        self.loader = loader
+    def create_module(self, spec):
+        return Special(spec.name)
+    def exec_module(self, module):
+        self.loader.exec_module(module)
+
+class Old:
+    "Like that of zip files, up to Python 3.9."
+    def __init__(self, loader):
+        self.loader = loader
+    def get_code(self, name):
+        assert name == NAME
+        return self.loader.get_code(name)
+
+class Hook:
+    def find_spec(self, name, path=None, target=None):
+        if name == NAME:
+            spec = PathFinder.find_spec(name, path, target)
+            spec.loader = %s(spec.loader)
+            return spec
+
+sys.meta_path.insert(0, Hook())
+starlette_backport.apply()
+print(type(find_spec(NAME).loader.loader).__name__)
+from support import *
+print(type(sys.modules[NAME]).__name__, type(sys.modules[NAME].__loader__).__name__)
+messages, error = serve(PassThrough(sending(PUSH, START, BODY)))
+print(messages[0] == PUSH)
+"""
+
+
+@pytest.mark.parametrize(("loader", "module"), [("New", "Special"), ("Old", "module")])
+def test_loaders_of_other_kinds(loader, module):
+    lines = python(LOADERS % loader).stdout.splitlines()
+    assert lines == ["SourceFileLoader", "%s %s" % (module, loader), "True"]
+
+
 WITHOUT = """
 import sys
 
@@ -665,6 +714,13 @@ def test_something_else_in_place_of_a_module(monkeypatch):
     monkeypatch.setitem(sys.modules, "starlette.testclient", object())
     starlette_backport.apply()
     assert carries()
+
+
+def test_an_empty_module_in_place_of_a_module(monkeypatch):
+    monkeypatch.setitem(sys.modules, "starlette.testclient", types.ModuleType("starlette.testclient"))
+    with pytest.raises(starlette_backport.UnexpectedCodeError, match="found no such function, but None"):
+        starlette_backport.apply()
+    assert not carries()
 
 
 def test_requests_under_way():

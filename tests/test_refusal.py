@@ -5,6 +5,7 @@ import os
 import pathlib
 import re
 import shutil
+import sys
 import zipfile
 
 import pytest
@@ -143,6 +144,20 @@ def test_a_function_that_was_renamed(copy):
     assert state == "state: not applied"
 
 
+def test_a_module_that_is_missing(copy):
+    """Nothing can be changed there, and nothing needs to be; whoever imports it gets the usual error."""
+    (copy / "starlette" / "testclient.py").unlink()
+    program = """
+import starlette_backport
+print(starlette_backport.apply().state)
+try:
+    import starlette.testclient
+except ImportError as exc:
+    print(exc.name)
+"""
+    assert python(program, path=[copy]).stdout.splitlines() == ["applied", "starlette.testclient"]
+
+
 def test_changes_elsewhere_are_none_of_its_business(copy):
     edit(
         copy,
@@ -262,8 +277,9 @@ for warning in caught:
     assert [message.startswith("Starlette %s has the fix" % release) for message in messages] == [True] * warnings
 
 
-def test_a_local_version(copy):
-    (copy / "starlette" / "__init__.py").write_text("__version__ = '%s+internal.1'" % RELEASE)
+@pytest.mark.parametrize("line", ["__version__ = '%s+internal.1'", "__version__ = {'starlette': '%s'}[__name__]"])
+def test_a_version_written_in_another_way(copy, line):
+    (copy / "starlette" / "__init__.py").write_text(line % RELEASE)
     assert apply_to(copy)[1:] == ["applied"]
 
 
@@ -284,7 +300,7 @@ starlette_backport.revert()
     lines = python(program % str(tmp_path)).stdout.splitlines()
     assert len(lines) == 2
     for line in lines:
-        assert "Expected Starlette to be installed" in line
+        assert "Expected Starlette to be installed in this environment (%s)" % sys.prefix in line
         assert "pip install" in line
 
 

@@ -31,6 +31,11 @@ def test_before_and_after():
     assert starlette_backport.status() == status
 
 
+def test_it_is_about_the_starlette_that_has_been_imported(monkeypatch):
+    monkeypatch.setattr(sys.modules["starlette"], "__version__", "0.9.8")
+    assert starlette_backport.status().starlette == "0.9.8"
+
+
 def test_it_is_immutable():
     status = starlette_backport.status()
     with pytest.raises(AttributeError):
