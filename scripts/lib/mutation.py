@@ -22,8 +22,8 @@ from mutants import mutants
 EPILOG = """
 Without a release, the last one of each form of the code: 0.11.4 (ASGI 2), 0.14.2 (ASGI 3) and 0.23.1 (anyio).
 
-tests/survivors.json lists the mutants that no test can or needs to notice, and says why. Exits with 1 if
-another one survives, or if the list has an entry that fits no mutant any more.
+tests/survivors.json lists the mutants that no test can or needs to notice, and says why: they are not run.
+Exits with 1 if another one survives, or if the list has an entry that fits no mutant any more.
 """
 
 PACKAGE = "starlette_backport"
@@ -68,28 +68,26 @@ def source_of(module):
         return file.read()
 
 
-def named(mutant):
-    """Return what the list has of `mutant`: it says the same when lines have moved."""
-    return mutant[:4]
+def described(mutant):
+    module, scope, line, becomes = mutant[:4]
+    return "%s.py, %s: %s  ->  %s" % (module, scope or "module", line or "(nothing)", becomes or "(nothing)")
 
 
-def described(name):
-    return "%s.py, %s: %s  ->  %s" % (name[0], name[1] or "module", name[2] or "(nothing)", name[3] or "(nothing)")
-
-
-def explained(form, modules):
-    """Return the listed mutants of `modules`, and those of them that may survive on `form`."""
+def entries(modules):
+    """Return the list, without what is about other modules."""
     with open(LIST, encoding="utf-8") as file:
-        entries = json.load(file)
-    every, here = set(), set()
-    for entry in entries:
-        for forms in entry.get("forms", []):
-            if forms not in dict(FORMS):
-                sys.exit("expected one of %s in %s, found %r" % (", ".join(dict(FORMS)), LIST, forms))
-        names = {tuple(name) for name in entry["mutants"] if name[0] in modules}
-        every |= names
-        here |= names if form in entry.get("forms", dict(FORMS)) else set()
-    return every, here
+        found = json.load(file)
+    for entry in found:
+        unknown = set(entry.get("forms", [])) - set(dict(FORMS))
+        if unknown:
+            sys.exit("expected the forms %s in %s, found %s" % (", ".join(dict(FORMS)), LIST, ", ".join(unknown)))
+        entry["mutants"] = [pattern for pattern in entry["mutants"] if pattern[0] in modules]
+    return found
+
+
+def fits(pattern, mutant):
+    """Return whether an entry of the list is about `mutant`: it says no line number, and * is anything."""
+    return all(wanted in ("*", text) for wanted, text in zip(pattern, mutant))
 
 
 class Copy:
@@ -171,71 +169,77 @@ def set_up(release, python):
     return directory, executable
 
 
-def run(release, arguments, modules):
-    """Run all mutants of `modules`; return the row of the table, and whether all is well."""
-    started = time.monotonic()
-    form = form_of(release)
-    every, here = explained(form, modules)
-    print("\nStarlette %s (%s), Python %s: setting up ..." % (release, form, arguments.python), flush=True)
-    directory, python = set_up(release, arguments.python)
-    work = [mutant for module in modules for mutant in mutants(module, source_of(module))]
-    stale = every - set(map(named, work))
-    report = os.path.join(directory, "results.json")
-    results = {}
-    if arguments.survivors:
-        if not os.path.exists(report):
-            sys.exit("expected the results of a run before, found none: run it without --survivors")
-        with open(report, encoding="utf-8") as file:
-            results = {tuple(name): outcome for *name, outcome in json.load(file)}
-        work = [mutant for mutant in work if results.get(tuple(mutant)) != "killed"]
-
-    everyone, copies = [], queue.Queue()
-    with concurrent.futures.ThreadPoolExecutor(arguments.workers) as pool:
-        for number in range(arguments.workers):
-            everyone.append(Copy(os.path.join(directory, "copy%d" % number), python))
-            copies.put(everyone[-1])
-        seconds = max(pool.map(Copy.baseline, everyone))
-        print("The tests take %.0f s; there are %d mutants." % (seconds, len(work)), flush=True)
+def run_all(work, arguments, directory, python):
+    """Yield each mutant of `work` with what became of it, as soon as that is known."""
+    free = queue.Queue()
+    copies = [Copy(os.path.join(directory, "copy%d" % number), python) for number in range(arguments.workers)]
+    with concurrent.futures.ThreadPoolExecutor(len(copies)) as pool:
+        seconds = max(pool.map(Copy.baseline, copies))
+        print("The tests take %.0f s; there are %d mutants to run." % (seconds, len(work)), flush=True)
+        for copy in copies:
+            free.put(copy)
 
         def outcome(mutant):
-            copy = copies.get()
+            copy = free.get()
             try:
                 return copy.outcome(mutant, 3 * seconds + 10)
             finally:
-                copies.put(copy)
+                free.put(copy)
 
         futures = {pool.submit(outcome, mutant): mutant for mutant in work}
         try:
             for number, future in enumerate(concurrent.futures.as_completed(futures), 1):
-                mutant = futures[future]
-                results[tuple(mutant)] = future.result()
-                if results[tuple(mutant)] == "survived":
-                    known = "explained" if named(mutant) in here else "SURVIVED"
-                    print("[%4d/%d] %s: %s" % (number, len(work), known, described(named(mutant))), flush=True)
-                elif number % 100 == 0:
+                if future.result() == "survived":
+                    print("[%4d/%d] survived: %s" % (number, len(work), described(futures[future])), flush=True)
+                elif number % 50 == 0:
                     print("[%4d/%d]" % (number, len(work)), flush=True)
+                yield futures[future], future.result()
         finally:
             for future in futures:
                 future.cancel()
-            for copy in everyone:
+            for copy in copies:
                 copy.stop()
-            with open(report, "w", encoding="utf-8") as file:
-                json.dump([[*name, outcome] for name, outcome in results.items()], file, indent=0)
 
-    outcomes = {mutant: results[tuple(mutant)] for mutant in work}
-    survivors = {named(mutant) for mutant in work if outcomes[mutant] == "survived"}
+
+def run(release, arguments, modules):
+    """Run the mutants of `modules`; return the row of the table, and whether all is well."""
+    started = time.monotonic()
+    form = form_of(release)
+    listed = entries(modules)
+    patterns = [pattern for entry in listed if form in entry.get("forms", [form]) for pattern in entry["mutants"]]
+    every = [mutant for module in modules for mutant in mutants(module, source_of(module))]
+    explained = {mutant for mutant in every if any(fits(pattern, mutant) for pattern in patterns)}
+    work = [mutant for mutant in every if arguments.explained or mutant not in explained]
+
+    print("\nStarlette %s (%s), Python %s: setting up ..." % (release, form, arguments.python), flush=True)
+    directory, python = set_up(release, arguments.python)
+    report = os.path.join(directory, "results.json")
+    outcomes = {}
+    if arguments.resume and os.path.exists(report):
+        with open(report, encoding="utf-8") as file:
+            before = {tuple(mutant): outcome for *mutant, outcome in json.load(file)}
+        outcomes = {mutant: before[mutant] for mutant in work if before.get(mutant, "survived") != "survived"}
+    try:
+        for mutant, outcome in run_all([m for m in work if m not in outcomes], arguments, directory, python):
+            outcomes[mutant] = outcome
+    finally:
+        with open(report, "w", encoding="utf-8") as file:
+            json.dump([[*mutant, outcome] for mutant, outcome in outcomes.items()], file, indent=0)
+
+    survivors = {mutant for mutant in work if outcomes[mutant] == "survived"}
+    unexplained = [mutant for mutant in work if mutant in survivors - explained]
+    stale = [p for entry in listed for p in entry["mutants"] if not any(fits(p, mutant) for mutant in every)]
+    for what, found in (
+        ("Survived, and is not explained", unexplained),
+        ("Explained, but fits no mutant", stale),
+        ("Explained, but noticed here", [mutant for mutant in work if mutant in explained - survivors]),
+    ):
+        for mutant in found:
+            print("%s: %s" % (what, described(mutant)))
     count = list(outcomes.values()).count
-    good = sum(outcomes[mutant] == "survived" and named(mutant) in here for mutant in work)
-    bad = count("survived") - good
-    for name in sorted(survivors - here):
-        print("NOT EXPLAINED  %s" % described(name))
-    for name in sorted(stale):
-        print("FITS NO MUTANT  %s" % described(name))
-    for name in sorted((here - survivors) & set(map(named, work))):
-        print("Listed, but noticed here: %s" % described(name))
-    score = 100 * (len(work) - count("survived")) / (len(work) - good or 1)
-    row = (form, release, len(work), count("killed"), count("timed out"), good, bad, score)
-    return (*row, (time.monotonic() - started) / 60), not bad and not stale
+    score = 100 * (1 - len(unexplained) / (len(every) - len(explained) or 1))
+    row = (form, release, len(every), count("killed"), count("timed out"), len(explained), len(unexplained), score)
+    return (*row, (time.monotonic() - started) / 60), not unexplained and not stale
 
 
 def parse(argv):
@@ -251,7 +255,8 @@ def parse(argv):
         "--python", default=environments.THIS_PYTHON, choices=DATA["pythons"], help="default: the one at hand"
     )
     parser.add_argument("--module", action="append", choices=every, help="only this one; may be repeated")
-    parser.add_argument("--survivors", action="store_true", help="only what was not noticed in the run before")
+    parser.add_argument("--explained", action="store_true", help="run those of the list, too: do they still survive?")
+    parser.add_argument("--resume", action="store_true", help="leave out what the run before has noticed")
     parser.add_argument("--workers", type=int, default=os.cpu_count(), help="at a time; default: one for each CPU")
     arguments = parser.parse_args(argv)
     arguments.releases = arguments.releases or [release for _, release in FORMS]
@@ -285,4 +290,4 @@ if __name__ == "__main__":
     try:
         sys.exit(main(sys.argv[1:]))
     except KeyboardInterrupt:
-        sys.exit("interrupted; what was found out so far is kept for --survivors")
+        sys.exit("interrupted; what was found out so far is kept for --resume")
