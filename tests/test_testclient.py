@@ -140,6 +140,7 @@ def test_gzip_passes_on_early_messages_in_order(patched, messages, layers):
     early = [message for message in messages if message in (PUSH, DEBUG)]
     assert sent[: len(early)] == early
     assert types_of(sent)[len(early)] == "http.response.start"
+    assert set(types_of(sent)[len(early) + 1 :]) == {"http.response.body"}
 
 
 def test_gzip_passes_on_later_messages_in_order(patched):
