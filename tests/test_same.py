@@ -177,6 +177,7 @@ def test_what_call_next_returns(patched):
     assert type(seen[0]) is StreamingResponse
     for response in seen:
         assert isinstance(response, StreamingResponse)
+        assert repr(type(response)) == repr(StreamingResponse)
         assert inspect.isasyncgen(response.body_iterator)
         assert type(response.raw_headers) is list
 
