@@ -218,11 +218,14 @@ def test_it_can_be_disabled(monkeypatch, caplog, value):
     assert "STARLETTE_BACKPORT_DISABLE" in status.reason
     (record,) = caplog.records
     assert record.name == "starlette_backport"
-    assert "STARLETTE_BACKPORT_DISABLE" in record.getMessage()
+    assert record.getMessage() == "Nothing is changed: STARLETTE_BACKPORT_DISABLE is set. " + str(status)
     assert vars(BaseHTTPMiddleware)[CARRIER].__code__ is before
     with starlette_backport.applied() as inner:
         assert inner.state == "disabled"
     monkeypatch.delenv("STARLETTE_BACKPORT_DISABLE")
+    with starlette_backport.applied():
+        pass
+    assert starlette_backport.status().state == "not applied"
     assert starlette_backport.apply().state == "applied"
 
 
@@ -676,6 +679,8 @@ def test_an_interrupted_apply_leaves_nothing(monkeypatch):
         with pytest.raises(KeyboardInterrupt):
             starlette_backport.apply()
     assert sys.meta_path == meta_path
+    with starlette_backport.applied():
+        pass
     assert starlette_backport.status().state == "not applied"
     starlette_backport.apply()
     assert carries()
