@@ -280,7 +280,8 @@ for warning in caught:
 @pytest.mark.parametrize("line", ["__version__ = '%s+internal.1'", "__version__ = {'starlette': '%s'}[__name__]"])
 def test_a_version_written_in_another_way(copy, line):
     (copy / "starlette" / "__init__.py").write_text(line % RELEASE)
-    assert apply_to(copy)[1:] == ["applied"]
+    program = "import starlette_backport\nprint(starlette_backport.apply().state)"
+    assert python(program, path=[copy]).stdout.splitlines() == ["applied"]
 
 
 def test_no_starlette(tmp_path):
