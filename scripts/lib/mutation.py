@@ -3,6 +3,7 @@
 import argparse
 import concurrent.futures
 import contextlib
+import functools
 import json
 import os
 import pathlib
@@ -74,14 +75,20 @@ def described(mutant):
 
 
 def entries(modules):
-    """Return the list, without what is about other modules."""
-    with open(LIST, encoding="utf-8") as file:
-        found = json.load(file)
-    for entry in found:
-        unknown = set(entry.get("forms", [])) - set(dict(FORMS))
-        if unknown:
-            sys.exit("expected the forms %s in %s, found %s" % (", ".join(dict(FORMS)), LIST, ", ".join(unknown)))
-        entry["mutants"] = [pattern for pattern in entry["mutants"] if pattern[0] in modules]
+    """Return the list, only what is about `modules` if there are any."""
+    try:
+        with open(LIST, encoding="utf-8") as file:
+            found = json.load(file)
+        for entry in found:
+            unknown = set(entry.get("forms", [])) - set(dict(FORMS))
+            if unknown or not entry["why"] or any(len(pattern) != 4 for pattern in entry["mutants"]):
+                raise ValueError(json.dumps(entry))
+            entry["mutants"] = [pattern for pattern in entry["mutants"] if not modules or pattern[0] in modules]
+    except (ValueError, KeyError, TypeError, AttributeError) as exc:
+        sys.exit(
+            "expected tests/survivors.json to be a list of objects with 'why', 'mutants' (lists of module, function, "
+            "line, replacement) and perhaps 'forms' (of %s), found %r" % (", ".join(dict(FORMS)), exc)
+        )
     return found
 
 
@@ -103,18 +110,21 @@ class Copy:
             file.write(PLUGIN)
         self.tests = sorted(name for name in os.listdir(os.path.join(path, "tests")) if name.startswith("test_"))
 
-    def commands(self, module):
-        """Return what runs all tests, those first that are likely to notice a change of `module`."""
+    def commands(self, module=None):
+        """Return two commands for all tests: those that are likely to notice a change of `module`, and the rest."""
         pytest = [self.python, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "--basetemp", "tmp"]
         first = LIKELY.get(module, ["test_status.py"])
         rest = [name for name in self.tests if name not in first]
-        yield [*pytest, "-p", "no:hypothesispytest", *("tests/" + name for name in first)]
         # The same examples for each mutant.
-        yield [*pytest, "-p", "quick_examples", "--hypothesis-seed=0", *("tests/" + name for name in rest)]
+        examples = ["-p", "quick_examples", "--hypothesis-seed=0"]
+        return [
+            [*pytest, "-p", "no:hypothesispytest", *("tests/" + name for name in first)],
+            [*pytest, *examples, *("tests/" + name for name in rest)],
+        ]
 
-    def run(self, module, timeout=None, **environment):
-        """Return what becomes of `module` as it is now, and what the tests say."""
-        for command in self.commands(module):
+    def run(self, commands, timeout=None, **environment):
+        """Run `commands`, up to the first that fails; return what that means, and what it said."""
+        for command in commands:
             self.process = process = subprocess.Popen(
                 command,
                 cwd=self.path,
@@ -141,10 +151,11 @@ class Copy:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self.process.pid, signal.SIGKILL)
 
-    def baseline(self):
-        """Run the tests as they are; return the seconds that took. Compiles all modules, too."""
+    def baseline(self, commands):
+        """Run tests without a mutation; return the seconds that took."""
         started = time.monotonic()
-        outcome, output = self.run(None, PYTHONDONTWRITEBYTECODE="")
+        # All modules are compiled now, and not each time.
+        outcome, output = self.run(commands, PYTHONDONTWRITEBYTECODE="")
         if outcome != "survived":
             sys.stdout.write(output.decode("utf-8", "replace"))
             sys.exit("expected the tests to pass without a mutation, but they fail: see above")
@@ -154,7 +165,7 @@ class Copy:
         path = pathlib.Path(self.path, PACKAGE, mutant.module + ".py")
         with use_mutation(path, get_operator(mutant.operator)(), mutant.occurrence):
             # What was compiled of one mutant might be taken for the next one.
-            return self.run(mutant.module, timeout, PYTHONDONTWRITEBYTECODE="1")[0]
+            return self.run(self.commands(mutant.module), timeout, PYTHONDONTWRITEBYTECODE="1")[0]
 
 
 def set_up(release, python):
@@ -171,23 +182,28 @@ def set_up(release, python):
 
 def run_all(work, arguments, directory, python):
     """Yield each mutant of `work` with what became of it, as soon as that is known."""
-    free = queue.Queue()
+    free, futures = queue.Queue(), {}
     copies = [Copy(os.path.join(directory, "copy%d" % number), python) for number in range(arguments.workers)]
-    with concurrent.futures.ThreadPoolExecutor(len(copies)) as pool:
-        seconds = max(pool.map(Copy.baseline, copies))
-        print("The tests take %.0f s; there are %d mutants to run." % (seconds, len(work)), flush=True)
-        for copy in copies:
+
+    def with_copy(function):
+        copy = free.get()
+        try:
+            return function(copy)
+        finally:
             free.put(copy)
 
-        def outcome(mutant):
-            copy = free.get()
-            try:
-                return copy.outcome(mutant, 3 * seconds + 10)
-            finally:
-                free.put(copy)
-
-        futures = {pool.submit(outcome, mutant): mutant for mutant in work}
+    with concurrent.futures.ThreadPoolExecutor(len(copies)) as pool:
         try:
+            seconds = max(pool.map(lambda copy: copy.baseline(copy.commands()), copies))
+            print("The tests take %.0f s; there are %d mutants to run." % (seconds, len(work)), flush=True)
+            for copy in copies:
+                free.put(copy)
+            # What comes first has to pass without what comes before it in other runs.
+            firsts = [copies[0].commands(module)[:1] for module in {mutant.module for mutant in work}]
+            list(pool.map(lambda first: with_copy(lambda copy: copy.baseline(first)), firsts))
+            for mutant in work:
+                task = functools.partial(Copy.outcome, mutant=mutant, timeout=3 * seconds + 10)
+                futures[pool.submit(with_copy, task)] = mutant
             for number, future in enumerate(concurrent.futures.as_completed(futures), 1):
                 if future.result() == "survived":
                     print("[%4d/%d] survived: %s" % (number, len(work), described(futures[future])), flush=True)
@@ -205,7 +221,7 @@ def run(release, arguments, modules):
     """Run the mutants of `modules`; return the row of the table, and whether all is well."""
     started = time.monotonic()
     form = form_of(release)
-    listed = entries(modules)
+    listed = entries(arguments.module)
     patterns = [pattern for entry in listed if form in entry.get("forms", [form]) for pattern in entry["mutants"]]
     every = [mutant for module in modules for mutant in mutants(module, source_of(module))]
     explained = {mutant for mutant in every if any(fits(pattern, mutant) for pattern in patterns)}
