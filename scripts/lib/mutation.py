@@ -291,6 +291,7 @@ def parse(argv):
 
 def main(argv):
     arguments, modules = parse(argv)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     rows = [run(release, arguments, modules) for release in arguments.releases]
     print(
         "\n%-7s %-9s %8s %7s %10s %10s %12s %8s %5s"
