@@ -170,11 +170,12 @@ gc.collect()
 try:
     starlette_backport.apply()
 except starlette_backport.UnexpectedCodeError as exc:
-    print(CARRIER in str(exc), "other" in str(exc), starlette_backport.status().state)
+    print(CARRIER in str(exc), "as Starlette %s shipped it" % RELEASE in str(exc))
+    print("but found no such function, but <function other at" in str(exc), starlette_backport.status().state)
 print(vars(BaseHTTPMiddleware)[CARRIER] is other)
 """
     lines = python(program).stdout.splitlines()
-    assert lines == ["True True not applied", "True"]
+    assert lines == ["True True", "True not applied", "True"]
 
 
 def test_many_threads():
@@ -217,11 +218,14 @@ def test_it_can_be_disabled(monkeypatch, caplog, value):
     assert "STARLETTE_BACKPORT_DISABLE" in status.reason
     (record,) = caplog.records
     assert record.name == "starlette_backport"
-    assert "STARLETTE_BACKPORT_DISABLE" in record.getMessage()
+    assert record.getMessage() == "Nothing is changed: STARLETTE_BACKPORT_DISABLE is set. " + str(status)
     assert vars(BaseHTTPMiddleware)[CARRIER].__code__ is before
     with starlette_backport.applied() as inner:
         assert inner.state == "disabled"
     monkeypatch.delenv("STARLETTE_BACKPORT_DISABLE")
+    with starlette_backport.applied():
+        pass
+    assert starlette_backport.status().state == "not applied"
     assert starlette_backport.apply().state == "applied"
 
 
@@ -316,6 +320,55 @@ print("class GZipMiddleware" in inspect.getsource(__import__("starlette.middlewa
     assert lines[0].endswith("True")
     assert "backport" not in lines[0]
     assert lines[1] == "True"
+
+
+LOADERS = """
+import sys, types
+from importlib.machinery import PathFinder
+from importlib.util import find_spec
+import starlette_backport
+NAME = "starlette.middleware.base"
+
+class Special(types.ModuleType):
+    pass
+
+class New:
+    def __init__(self, loader):
+        self.loader = loader
+    def create_module(self, spec):
+        return Special(spec.name)
+    def exec_module(self, module):
+        self.loader.exec_module(module)
+
+class Old:
+    "Like that of zip files, up to Python 3.9."
+    def __init__(self, loader):
+        self.loader = loader
+    def get_code(self, name):
+        assert name == NAME
+        return self.loader.get_code(name)
+
+class Hook:
+    def find_spec(self, name, path=None, target=None):
+        if name == NAME:
+            spec = PathFinder.find_spec(name, path, target)
+            spec.loader = %s(spec.loader)
+            return spec
+
+sys.meta_path.insert(0, Hook())
+starlette_backport.apply()
+print(type(find_spec(NAME).loader.loader).__name__)
+from support import *
+print(type(sys.modules[NAME]).__name__, type(sys.modules[NAME].__loader__).__name__)
+messages, error = serve(PassThrough(sending(PUSH, START, BODY)))
+print(messages[0] == PUSH)
+"""
+
+
+@pytest.mark.parametrize(("loader", "module"), [("New", "Special"), ("Old", "module")])
+def test_loaders_of_other_kinds(loader, module):
+    lines = python(LOADERS % loader).stdout.splitlines()
+    assert lines == ["SourceFileLoader", "%s %s" % (module, loader), "True"]
 
 
 WITHOUT = """
@@ -445,13 +498,14 @@ def then(name):
     try:
         starlette_backport.apply()
     except starlette_backport.UnexpectedCodeError as exc:
-        print("just importing it" in str(exc), starlette_backport.status().state)
+        print("found that this thread is just importing it" in str(exc), starlette_backport.status().state)
+        print("as Starlette %s shipped it" % sys.modules["starlette"].__version__ in str(exc))
 import starlette.middleware.base
 starlette_backport.apply()
 check()
 """
     lines = python(IMPORT_HOOK + program).stdout.splitlines()
-    assert lines == ["True not applied", "applied True"]
+    assert lines == ["True not applied", "True", "applied True"]
 
 
 def test_an_import_that_begins_while_applying():
@@ -499,6 +553,26 @@ check()
     assert lines == ["applied True"]
 
 
+def test_other_finders_are_asked_the_same():
+    program = """
+import importlib, sys
+import starlette.middleware.base as base
+import starlette_backport
+asked = []
+class Asked:
+    def find_spec(self, *args):
+        if args[0] == base.__name__:
+            asked.append(args)
+sys.meta_path.insert(0, Asked())
+importlib.reload(base)
+starlette_backport.apply()
+importlib.reload(base)
+unpatched, patched = asked
+print(patched == unpatched, list(patched[1]) == list(sys.modules["starlette.middleware"].__path__), patched[2] is base)
+"""
+    assert python(program).stdout.splitlines() == ["True True True"]
+
+
 def test_an_import_under_way_may_use_the_package():
     """`apply()` waits for the other thread's import; that thread must not have to wait for `apply()`."""
     program = """
@@ -525,6 +599,74 @@ check()
     assert lines == ["False", "applied True"]
 
 
+def test_an_import_of_another_thread_is_waited_for():
+    """It had begun before, so the finder has not seen it; but it is not this thread's, so it will be over."""
+    program = """
+NAME = "starlette.responses"  # Imported by starlette.middleware.base, before it has defined anything.
+half_way = threading.Event()
+def then(name):
+    half_way.set()
+    import time
+    time.sleep(0.2)
+import asyncio, starlette
+thread = threading.Thread(target=importlib.import_module, args=("starlette.middleware.base",))
+thread.start()
+half_way.wait(20)
+print(starlette_backport.apply().state)
+thread.join(20)
+check()
+"""
+    lines = python(IMPORT_HOOK + program).stdout.splitlines()
+    assert lines == ["applied", "applied True"]
+
+
+def test_revert_in_the_midst_of_an_import():
+    """The import has come by the finder, but that no longer counts when it is over."""
+    program = """
+NAME = "starlette.responses"  # Imported by starlette.middleware.base, before it has defined anything.
+def then(name):
+    starlette_backport.revert()
+starlette_backport.apply()
+import starlette.middleware.base
+check()
+"""
+    lines = python(IMPORT_HOOK + program).stdout.splitlines()
+    assert lines == ["not applied False"]
+
+
+def test_another_apply_in_the_midst_of_apply(monkeypatch):
+    """The first one to get there applies, and the other one leaves it at that."""
+    from starlette_backport import _process
+
+    meta_path = list(sys.meta_path)
+    with monkeypatch.context() as patch:
+
+        def wait_for_import(name):
+            patch.undo()
+            starlette_backport.apply()
+
+        patch.setattr(_process, "wait_for_import", wait_for_import)
+        starlette_backport.apply()
+    assert carries()
+    assert len(sys.meta_path) == len(meta_path) + 1
+    starlette_backport.revert()
+    assert sys.meta_path == meta_path
+    assert not carries()
+
+
+def test_a_revert_in_the_midst_of_apply(monkeypatch):
+    """The later one wins, and holds like any other."""
+    from starlette_backport import _process
+
+    with monkeypatch.context() as patch:
+        patch.setattr(_process, "wait_for_import", lambda name: starlette_backport.revert())
+        assert starlette_backport.apply().state == "applied"
+    with starlette_backport.applied():
+        pass
+    assert starlette_backport.status().state == "applied"
+    assert carries()
+
+
 def test_an_interrupted_apply_leaves_nothing(monkeypatch):
     from starlette_backport import _process
 
@@ -537,15 +679,22 @@ def test_an_interrupted_apply_leaves_nothing(monkeypatch):
         with pytest.raises(KeyboardInterrupt):
             starlette_backport.apply()
     assert sys.meta_path == meta_path
+    with starlette_backport.applied():
+        pass
     assert starlette_backport.status().state == "not applied"
     starlette_backport.apply()
     assert carries()
 
 
-def test_a_change_that_fails_half_way_leaves_nothing(monkeypatch):
+@pytest.mark.parametrize("others", [0, 1])
+def test_a_change_that_fails_half_way_leaves_nothing(monkeypatch, others):
     import starlette.middleware.gzip  # noqa: F401  So that there are two functions to change at least.
 
+    from starlette_backport import _process
     from starlette_backport._code import Transplant
+
+    for _ in range(others):  # Another thread that is about to apply must not take it for applied.
+        _process.hold(object())
 
     function = vars(BaseHTTPMiddleware)[CARRIER]
     before = function.__code__, list(sys.meta_path)
@@ -570,6 +719,13 @@ def test_something_else_in_place_of_a_module(monkeypatch):
     monkeypatch.setitem(sys.modules, "starlette.testclient", object())
     starlette_backport.apply()
     assert carries()
+
+
+def test_an_empty_module_in_place_of_a_module(monkeypatch):
+    monkeypatch.setitem(sys.modules, "starlette.testclient", types.ModuleType("starlette.testclient"))
+    with pytest.raises(starlette_backport.UnexpectedCodeError, match="found no such function, but None"):
+        starlette_backport.apply()
+    assert not carries()
 
 
 def test_requests_under_way():

@@ -62,6 +62,7 @@ def test_the_error_names_the_types_and_the_middleware(patched, messages, receive
     assert text.startswith("AuditMiddleware got ")
     assert received in text.split("expected")[0]
     assert repr(expected) in text.split("expected")[1]
+    assert text.endswith("before its body." if "start" in expected else "or write this middleware as plain ASGI.")
 
 
 @CANNOT_BE_CARRIED

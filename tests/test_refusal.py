@@ -1,8 +1,11 @@
 """Point 10 of the contract: what is not the release's own code is refused, and nothing is changed."""
 
+import compileall
 import os
 import pathlib
+import re
 import shutil
+import sys
 import zipfile
 
 import pytest
@@ -73,6 +76,7 @@ CHANGES = {
         ASSERT,
         ASSERT + "\n" + " " * (8 if QUEUE else 12) + "message = message",
     ),
+    "a comment": ("middleware/base.py", "content=body_stream()\n", "content=body_stream()  # streamed\n"),
     "gzip": ("middleware/gzip.py", "        self.send = send\n", "        self.send = self.client = send\n"),
     "the test client": ("testclient.py", '"server": [host, port],\n            "extensions"', '"extensions"'),
     "the template response": (
@@ -86,7 +90,8 @@ CHANGES = {
 def check_refusal(error, state, copy):
     assert error.startswith("UnexpectedCodeError Expected starlette.")
     assert "as Starlette %s shipped it" % RELEASE in error
-    assert "but found another one" in error
+    assert re.search(r" shipped it \(code [0-9a-f]{8}, source [0-9a-f]{8}\), ", error)
+    assert re.search(r"but found another one \((code|source) [0-9a-f]{8}\) in ", error)
     assert os.path.join(str(copy), "starlette") in error
     assert "pip install --force-reinstall starlette==%s" % RELEASE in error
     assert state == "state: not applied"
@@ -134,8 +139,23 @@ def test_a_class_that_was_renamed(copy):
     edit(copy, "middleware/gzip.py", "class GZipResponder", "class GZipAnswer")
     _, error, state = apply_to(copy)
     assert "GZipResponder.__call__" in error
+    assert "as Starlette %s shipped it" % RELEASE in error
     assert "no GZipResponder in" in error
     assert state == "state: not applied"
+
+
+def test_a_module_that_is_missing(copy):
+    """Nothing can be changed there, and nothing needs to be; whoever imports it gets the usual error."""
+    (copy / "starlette" / "testclient.py").unlink()
+    program = """
+import starlette_backport
+print(starlette_backport.apply().state)
+try:
+    import starlette.testclient
+except ImportError as exc:
+    print(exc.name)
+"""
+    assert python(program, path=[copy]).stdout.splitlines() == ["applied", "starlette.testclient"]
 
 
 def test_changes_elsewhere_are_none_of_its_business(copy):
@@ -177,10 +197,11 @@ try:
     import starlette.middleware.base
 except starlette_backport.UnexpectedCodeError as exc:
     print("refused", starlette_backport.status().state)
+    print("as Starlette %s shipped it" % sys.modules["starlette"].__version__ in str(exc))
 import starlette.middleware.gzip as gzip
 print("backport" in gzip.GZipResponder.__call__.__code__.co_filename)
 """
-    assert python(program).stdout.splitlines() == ["applied", "refused not applied", "False"]
+    assert python(program).stdout.splitlines() == ["applied", "refused not applied", "True", "False"]
 
 
 @pytest.mark.parametrize("first", ["apply", "applied"])
@@ -200,14 +221,14 @@ with warnings.catch_warnings(record=True) as caught:
     for _ in range(3):
         status = starlette_backport.apply()
 print([w.category.__name__ for w in caught], "remove" in str(caught[0].message))
-print(status, caught[0].filename in ("-c", "<string>"))
+print(status, status.affected, caught[0].filename in ("-c", "<string>"))
 from starlette.middleware.base import BaseHTTPMiddleware
 print("backport" in vars(BaseHTTPMiddleware)[%r].__code__.co_filename)
 """
     program %= "with starlette_backport.applied(): pass" if first == "applied" else "", CARRIER
     assert python(program, path=[copy]).stdout.splitlines() == [
         "['BackportNotNeededWarning'] True",
-        "Starlette %s: backport not needed (it has the fix) True" % RELEASE,
+        "Starlette %s: backport not needed (it has the fix) False True" % RELEASE,
         "False",
     ]
 
@@ -235,9 +256,33 @@ for function in starlette_backport.apply, starlette_backport.status:
     assert "Reinstall" in error
 
 
-def test_a_local_version(copy):
-    (copy / "starlette" / "__init__.py").write_text("__version__ = '%s+internal.1'" % RELEASE)
-    assert apply_to(copy)[1:] == ["applied"]
+@pytest.mark.parametrize(
+    ("release", "reason", "warnings"),
+    [("0.9.8", "it sends no template messages yet", 0), ("0.24.0", "it has the fix", 1)],
+)
+def test_a_release_that_is_not_affected(copy, release, reason, warnings):
+    """`test_unaffected` is run on such releases; this is what tells them, on all others."""
+    (copy / "starlette" / "__init__.py").write_text("__version__ = %r" % release)
+    program = """
+import warnings
+import starlette_backport
+with warnings.catch_warnings(record=True) as caught:
+    warnings.simplefilter("always")
+    print(tuple(starlette_backport.apply()))
+print(tuple(starlette_backport.status()))
+for warning in caught:
+    print(warning.message)
+"""
+    first, second, *messages = python(program, path=[copy]).stdout.splitlines()
+    assert first == second == str((release, False, "not needed", (), reason))
+    assert [message.startswith("Starlette %s has the fix" % release) for message in messages] == [True] * warnings
+
+
+@pytest.mark.parametrize("line", ["__version__ = '%s+internal.1'", "__version__ = {'starlette': '%s'}[__name__]"])
+def test_a_version_written_in_another_way(copy, line):
+    (copy / "starlette" / "__init__.py").write_text(line % RELEASE)
+    program = "import starlette_backport\nprint(starlette_backport.apply().state)"
+    assert python(program, path=[copy]).stdout.splitlines() == ["applied"]
 
 
 def test_no_starlette(tmp_path):
@@ -257,15 +302,38 @@ starlette_backport.revert()
     lines = python(program % str(tmp_path)).stdout.splitlines()
     assert len(lines) == 2
     for line in lines:
-        assert "Expected Starlette to be installed" in line
+        assert "Expected Starlette to be installed in this environment (%s)" % sys.prefix in line
         assert "pip install" in line
 
 
-def test_starlette_in_a_zip_file(tmp_path):
-    archive = tmp_path / "starlette.zip"
+def zipped(folder):
+    """Return a zip file with the Starlette that is in `folder`."""
+    archive = folder / "starlette.zip"
     with zipfile.ZipFile(str(archive), "w") as file:
-        for path in SOURCE.rglob("*.py"):
-            file.write(str(path), str(path.relative_to(SOURCE.parent)))
+        for path in (folder / "starlette").rglob("*.py"):
+            file.write(str(path), str(path.relative_to(folder)))
+    return archive
+
+
+def test_modified_code_in_a_zip_file(copy):
+    """A change that the source alone shows."""
+    edit(copy, *CHANGES["a comment"])
+    _, error, state = apply_to(zipped(copy))
+    assert "found another one (source" in error
+    assert state == "state: not applied"
+
+
+def test_starlette_without_its_source(copy):
+    """What has been compiled is all there is, and is enough."""
+    compileall.compile_dir(str(copy / "starlette"), quiet=2, legacy=True)
+    for path in (copy / "starlette").rglob("*.py"):
+        path.unlink()
+    where, state = apply_to(copy)
+    assert where.endswith(".pyc")
+    assert state == "applied"
+
+
+def test_starlette_in_a_zip_file(copy):
     program = """
 import starlette_backport
 print(starlette_backport.apply().state)
@@ -275,7 +343,31 @@ print(".zip" in starlette.__file__)
 messages, error = serve(PassThrough(sending(PUSH, START, BODY)))
 print(messages[0] == PUSH)
 """
-    assert python(program, path=[archive]).stdout.splitlines() == ["applied", "True", "True"]
+    assert python(program, path=[zipped(copy)]).stdout.splitlines() == ["applied", "True", "True"]
+
+
+def test_starlette_that_only_its_importer_can_read(copy):
+    """What an import would bring cannot be told before, as where an application is packed into one file."""
+    program = """
+import os, sys
+from importlib.machinery import PathFinder
+
+class Importer:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] == "starlette":
+            spec = PathFinder.find_spec(name, [os.path.join(%r, *name.split(".")[:-1])])
+            if spec is not None and spec.submodule_search_locations is not None:
+                spec.submodule_search_locations = []
+            return spec
+
+sys.meta_path.insert(0, Importer())
+import starlette_backport
+print(starlette_backport.apply().state)
+from support import *
+messages, error = serve(PassThrough(sending(PUSH, START, BODY)))
+print(messages[0] == PUSH, starlette.__path__)
+"""
+    assert python(program % str(copy)).stdout.splitlines() == ["applied", "True []"]
 
 
 def test_the_same_under_python_O(copy):

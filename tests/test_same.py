@@ -117,19 +117,40 @@ def test_a_start_that_was_cancelled_is_none():
 def test_a_start_that_was_cancelled_on_its_way_is_none():
     import anyio
 
+    not_cancelled = []
+
     async def program(scope, receive, send):
         await send({"type": "x.early"})
         with anyio.CancelScope() as cancelled:
             cancelled.cancel()
-            await send(start())
+            not_cancelled.append(await send(start()))
         await send(dict(start(), status=504))
         await send(body())
 
     with starlette_backport.applied():
         messages, error = serve(PassThrough(raw(program)))
     assert error is None
+    assert not_cancelled == []
     assert messages[0] == {"type": "x.early"}
     assert messages[1]["status"] == 504
+
+
+@pytest.mark.skipif(QUEUE, reason="these releases do not use anyio")
+def test_another_start_that_was_cancelled_does_not_undo_the_first():
+    import anyio
+
+    async def program(scope, receive, send):
+        await send(start())
+        with anyio.CancelScope() as cancelled:
+            cancelled.cancel()
+            await send(start())
+        await send({"type": "x.late"})
+        await send(body())
+
+    unpatched, patched = both(lambda: PassThrough(raw(program)))
+    assert patched[0] == unpatched[0]
+    for _, errors in (unpatched, patched):
+        assert any(issubclass(kind, AssertionError) for kind, _ in errors)
 
 
 def test_a_message_that_is_none():
@@ -177,6 +198,7 @@ def test_what_call_next_returns(patched):
     assert type(seen[0]) is StreamingResponse
     for response in seen:
         assert isinstance(response, StreamingResponse)
+        assert repr(type(response)) == repr(StreamingResponse)
         assert inspect.isasyncgen(response.body_iterator)
         assert type(response.raw_headers) is list
 

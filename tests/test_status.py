@@ -25,9 +25,15 @@ def test_before_and_after():
     assert status.affected is True
     assert status.state == "not applied"
     assert status.functions == FUNCTIONS
+    assert status.reason == "call starlette_backport.apply()"
     assert starlette_backport.apply() == status._replace(state="applied", reason="until you are on 0.24.0")
     starlette_backport.revert()
     assert starlette_backport.status() == status
+
+
+def test_it_is_about_the_starlette_that_has_been_imported(monkeypatch):
+    monkeypatch.setattr(sys.modules["starlette"], "__version__", "0.9.8")
+    assert starlette_backport.status().starlette == "0.9.8"
 
 
 def test_it_is_immutable():
@@ -45,7 +51,7 @@ def test_it_is_readable_when_printed():
 def test_disabled(monkeypatch):
     monkeypatch.setenv("STARLETTE_BACKPORT_DISABLE", "1")
     status = starlette_backport.status()
-    assert (status.state, status.affected) == ("disabled", True)
+    assert status == (RELEASE, True, "disabled", FUNCTIONS, "STARLETTE_BACKPORT_DISABLE is set")
     monkeypatch.delenv("STARLETTE_BACKPORT_DISABLE")
     starlette_backport.apply()
     monkeypatch.setenv("STARLETTE_BACKPORT_DISABLE", "1")

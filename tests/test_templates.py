@@ -6,9 +6,9 @@ import threading
 import pytest
 from starlette.applications import Starlette
 from starlette.middleware.gzip import GZipMiddleware
-from starlette.responses import PlainTextResponse
+from starlette.responses import PlainTextResponse, Response
 from starlette.testclient import TestClient
-from support import ASGI2, NUMBERS, PassThrough, http_scope, middleware, raw, serve, types_of
+from support import ASGI2, NUMBERS, PassThrough, http_scope, middleware, raw, run, serve, types_of
 
 import starlette_backport
 
@@ -237,3 +237,16 @@ def test_a_template_response_without_a_request_in_its_context(patched, render):
     messages, error = serve(PassThrough(raw(program)), http_scope(extensions={"http.response.debug": {}}))
     assert error is None
     assert types_of(messages)[0] == "http.response.start"
+
+
+def test_a_template_response_hands_on_what_it_is_called_with(patched, render, monkeypatch):
+    """The release's own response does not look at the scope, but somebody's mixin may."""
+    got = []
+
+    async def call(self, *args):
+        got.append(args)
+
+    monkeypatch.setattr(Response, "__call__", call)
+    channels = ("receive", "send") if ASGI2 else ("scope", "receive", "send")
+    run(render("page.html", {"request": {}, "name": "World"})(*channels))
+    assert got == [channels]

@@ -1,6 +1,7 @@
 """Point 5 of the contract: the test client offers and reads both messages, and gzip passes on the rest."""
 
 import gzip
+import sys
 
 import pytest
 from starlette.middleware.gzip import GZipMiddleware
@@ -140,6 +141,7 @@ def test_gzip_passes_on_early_messages_in_order(patched, messages, layers):
     early = [message for message in messages if message in (PUSH, DEBUG)]
     assert sent[: len(early)] == early
     assert types_of(sent)[len(early)] == "http.response.start"
+    assert set(types_of(sent)[len(early) + 1 :]) == {"http.response.body"}
 
 
 def test_gzip_passes_on_later_messages_in_order(patched):
@@ -156,6 +158,15 @@ def test_gzip_passes_on_later_messages_in_order(patched):
         "http.response.trailers",
     ]
     assert (b"content-encoding", b"gzip") in sent[0]["headers"]
+
+
+def test_gzip_passes_on_any_number_of_later_messages(patched):
+    """More than a function for each could call the next one."""
+    pushes = [PUSH] * (sys.getrecursionlimit() + 100)
+    app = GZipMiddleware(sending(START, body(b"x" * 2000, True), *pushes, body(b"y")))
+    sent, error = serve(app, http_scope(headers=[(b"accept-encoding", b"gzip")]))
+    assert error is None
+    assert types_of(sent).count("http.response.push") == len(pushes)
 
 
 def test_gzip_is_as_before_for_what_it_compresses(either):
