@@ -7,6 +7,10 @@ frames tell: what is further in runs within the function that took the request i
 
 The other way round nothing needs to be done: what a request has not reached at the time of ``revert()`` is
 further in, too, and early messages stop there, or come out of there, as they do on the release.
+
+Two things are beyond this. A template response that has not begun at ``revert()`` sends no debug message, even
+if other messages of its request have been carried. And what a middleware of the user's runs in a task that it
+started itself does not run within the function that took the request in, so it counts as begun anew.
 """
 
 import sys

@@ -2,6 +2,7 @@
 
 import asyncio
 import functools
+import gc
 import importlib
 import sys
 import threading
@@ -303,6 +304,25 @@ def test_a_change_at_any_moment(loop, case, first, times):
             flight.go_on()
         flight.check()
     assert gates > 1
+
+
+def test_frames_are_looked_through_only_while_they_might_tell_anything(loop):
+    from starlette_backport._in_flight import earlier
+
+    case = Case([PUSH, START, BODY], ["passes through"], None, Client(None))
+    flight = Flight(loop, case, case.app(), False)
+    for _ in range(3):  # Past `call_next`.
+        flight.go_on()
+    starlette_backport.apply()
+    assert case.serve().errors == []
+    assert earlier
+    while not flight.task.done():
+        flight.go_on()
+    assert flight.task.result().errors == ["AssertionError: "]
+    flight.task = None
+    gc.collect()  # The error holds the frames that it has passed.
+    assert case.serve().errors == []
+    assert not earlier
 
 
 TestEverything = Everything.TestCase
