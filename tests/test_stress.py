@@ -312,7 +312,8 @@ def noise(loop, monkeypatch):
 
     loop.set_exception_handler(in_loop)
     monkeypatch.setattr(sys, "unraisablehook", unraisable, raising=False)
-    gc.collect()  # What tests before this one left is not ours.
+    asyncio.set_event_loop(None)  # What tests before this one left is not ours: a loop of the test client's, say.
+    gc.collect()
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("ignore")
         for category in (RuntimeWarning, ResourceWarning):
