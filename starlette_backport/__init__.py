@@ -25,6 +25,8 @@ The map, from the inside out:
     such messages.
 ``_code``
     How a function gets another body in place, and how a body is recognised.
+``_in_flight``
+    Requests that are under way when ``apply()`` is called.
 ``_releases``
     Which functions of which releases, and what they looked like when shipped: all release numbers.
 ``_installed``

@@ -5,7 +5,8 @@ already, such as instrumentation that captured ``cls.__call__`` before, and putt
 exact undo. But code that stands in another function sees that function's globals, here Starlette's, and may
 not bring a closure. So what it needs is put among its constants: in the functions that give their bodies,
 the donors, a string in angle brackets stands for the object of that name in the donor's module, and
-``"<release>"`` for a function with the body that the release shipped.
+``"<release>"`` for a function that does what the release's does, with a copy of its body. So the body that was
+shipped is run only by calls that had begun before, and by ``"<shipped>"``: see `_in_flight`.
 """
 
 import dis
@@ -33,7 +34,8 @@ class Transplant:
         """Prepare `function` to get the body of `donor`; nothing changes before `do`."""
         self.function = function
         self.shipped = function.__code__
-        objects = dict(donor.__globals__, release=_twin(function))
+        release = _twin(function, _copy(function.__code__))
+        objects = dict(donor.__globals__, release=release, shipped=_twin(function, function.__code__))
         consts = [
             objects[const[1:-1]] if isinstance(const, str) and const.startswith("<") else const
             for const in donor.__code__.co_consts
@@ -49,10 +51,10 @@ class Transplant:
             self.function.__code__ = self.shipped
 
 
-def _twin(function: types.FunctionType) -> types.FunctionType:
-    """Return another function that does what `function` does now."""
+def _twin(function: types.FunctionType, code: types.CodeType) -> types.FunctionType:
+    """Return another function that does what `function` does now, by way of `code`."""
     twin = types.FunctionType(
-        function.__code__,
+        code,
         function.__globals__,
         function.__name__,
         function.__defaults__,
@@ -70,6 +72,11 @@ def _with_consts(code: types.CodeType, consts: typing.Tuple[typing.Any, ...]) ->
     return types.CodeType(*(values[name] for name in _CODE_ARGUMENTS))
 
 
+def _copy(code: types.CodeType) -> types.CodeType:
+    consts = (_copy(const) if isinstance(const, types.CodeType) else const for const in code.co_consts)
+    return _with_consts(code, tuple(consts))
+
+
 def nested(code: types.CodeType, name: str) -> typing.Optional[types.CodeType]:
     """Return the class body or function called `name` that is defined directly within `code`."""
     for const in code.co_consts:
@@ -78,17 +85,18 @@ def nested(code: types.CodeType, name: str) -> typing.Optional[types.CodeType]:
     return None
 
 
-def _walk(code: types.CodeType) -> typing.Iterator[types.CodeType]:
+def walk(code: types.CodeType) -> typing.Iterator[types.CodeType]:
+    """Yield `code` and that of all functions within it."""
     yield code
     for const in code.co_consts:
         if isinstance(const, types.CodeType):
-            yield from _walk(const)
+            yield from walk(const)
 
 
 def texts(code: types.CodeType) -> typing.Set[typing.Any]:
     """Return the strings and bytes that `code` and the functions within it mention."""
     found: typing.Set[typing.Any] = set()
-    for inner in _walk(code):
+    for inner in walk(code):
         for const in inner.co_consts:
             for item in const if isinstance(const, (tuple, frozenset)) else (const,):
                 # The compiler up to Python 3.10 adds the names of nested functions.
@@ -99,7 +107,7 @@ def texts(code: types.CodeType) -> typing.Set[typing.Any]:
 
 def _last_line(code: types.CodeType) -> int:
     lines = {code.co_firstlineno}
-    for inner in _walk(code):
+    for inner in walk(code):
         lines.update(line for _, line in dis.findlinestarts(inner) if line)
     return max(lines)
 
@@ -125,7 +133,7 @@ def fingerprint(code: types.CodeType) -> str:
     names: typing.Set[str] = set()
     functions = []
     counts = [0] * len(_COUNTED)
-    for inner in _walk(code):
+    for inner in walk(code):
         names.update(inner.co_names, inner.co_varnames, inner.co_freevars, inner.co_cellvars)
         operations = inner.co_code[::2]
         counts = [count + operations.count(operation) for count, operation in zip(counts, _COUNTED)]

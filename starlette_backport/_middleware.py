@@ -17,11 +17,14 @@ angle brackets are.
 import functools
 import typing
 
+from . import _in_flight
 from ._errors import UnexpectedMessageError
 from ._messages import BODY, KEPT, START, Hold, kind
 from ._responses import carry
 
 Send = typing.Callable[[typing.Any], typing.Any]
+
+earlier = _in_flight.earlier
 
 _HINTS = {
     START: "Send the start of the response before its body.",
@@ -95,21 +98,32 @@ class StandInASGI2(StandIn):
 
 async def call_next(self: typing.Any, request: typing.Any) -> typing.Any:
     release: typing.Any = "<release>"
+    shipped: typing.Any = "<shipped>"
+    earlier: typing.Any = "<earlier>"
     stand_in: typing.Any = "<StandIn>"
     carry: typing.Any = "<carry>"
+    if earlier and earlier.enclose_this():
+        return await shipped(self, request)
     return carry(await release(stand_in(self), request))
 
 
 async def call_next_asgi2(self: typing.Any, request: typing.Any) -> typing.Any:
     release: typing.Any = "<release>"
+    shipped: typing.Any = "<shipped>"
+    earlier: typing.Any = "<earlier>"
     stand_in: typing.Any = "<StandInASGI2>"
     carry: typing.Any = "<carry>"
+    if earlier and earlier.enclose_this():
+        return await shipped(self, request)
     return carry(await release(stand_in(self), request))
 
 
 async def call(self: typing.Any, scope: typing.Any, receive: typing.Any, send: typing.Any) -> None:
     release: typing.Any = "<release>"
+    shipped: typing.Any = "<shipped>"
+    earlier: typing.Any = "<earlier>"
     stand_in: typing.Any = "<StandIn>"
-    if scope["type"] == "http":
-        self = stand_in(self)
-    await release(self, scope, receive, send)
+    if earlier and earlier.enclose_this():
+        await shipped(self, scope, receive, send)
+    else:
+        await release(stand_in(self) if scope["type"] == "http" else self, scope, receive, send)

@@ -13,16 +13,19 @@ strings in angle brackets are.
 
 import typing
 
-from ._messages import BODY, START, Message, Spare, kind
+from . import _in_flight
+from ._messages import BODY, NO_TYPE, START, Message, Spare, kind
 
 DEBUG = "http.response.debug"
 TEMPLATE = "http.response.template"
+
+earlier = _in_flight.earlier
 
 
 def debug_message(response: typing.Any) -> typing.Optional[Message]:
     """Return the message that template `response` has to send of its own, if any."""
     extensions = response.context.get("request", {}).get("extensions", {})
-    if DEBUG not in extensions or TEMPLATE in extensions:
+    if DEBUG not in extensions or TEMPLATE in extensions or (earlier and earlier.enclose_this()):
         return None
     return {"type": DEBUG, "info": {"template": response.template, "context": response.context}}
 
@@ -100,35 +103,75 @@ def client_handle_request(self: typing.Any, request: typing.Any) -> typing.Any:
     return release(stand_in(self, request), request)
 
 
-async def pass_on(responder: typing.Any, message: typing.Any) -> None:
-    """Send on what gzip `responder` does not compress, in its place among the other messages."""
-    if not responder.initial_message:
-        await responder.send(message)
-        return
-    # A `BaseHTTPMiddleware` around this one cannot carry it after the start, and without us never had to.
-    message = Spare(message)
-    if responder.started:
-        await responder.send(message)
-        return
-    # The start was sent, but is kept until the body shows whether it is worth compressing: go after it.
-    send = responder.send
+class PassingOn:
+    """A gzip responder as its own ``__call__`` sees it: what it would drop is sent on in its place."""
 
-    async def send_after_start(other: typing.Any) -> None:
-        await send(other)
-        if kind(other) == START:
-            await send(message)
+    def __init__(self, responder: typing.Any, send: typing.Any) -> None:
+        self.responder = responder
+        self.server = send
+        self.start_taken = False
+        self.start_sent = False
+        # What came in between: the responder keeps the start until the body shows whether to compress it.
+        self.waiting: typing.List[Message] = []
 
-    responder.send = send_after_start
+    @property
+    def send(self) -> typing.Any:
+        return self.responder.send
+
+    @send.setter
+    def send(self, send: typing.Any) -> None:
+        self.responder.send = send
+
+    def app(self, *arguments: typing.Any) -> typing.Any:
+        return self.responder.app(*arguments)
+
+    def inner(self, *arguments: typing.Any) -> typing.Any:  # ASGI 2
+        return self.responder.inner(*arguments)
+
+    def send_with_gzip(self, message: typing.Any) -> typing.Any:
+        type_ = kind(message)
+        if type_ == START:
+            self.start_taken = True
+        if type_ in (START, BODY, NO_TYPE):
+            return self.responder.send_with_gzip(message)
+        return self.pass_on(message)
+
+    async def pass_on(self, message: Message) -> None:
+        if self.start_taken:
+            # A `BaseHTTPMiddleware` around this one cannot carry it, and without us never had to.
+            message = Spare(message)
+            if not self.start_sent:
+                self.waiting.append(message)
+                return
+        await self.server(message)
+
+    async def send_out(self, message: typing.Any) -> None:
+        await self.server(message)
+        if kind(message) == START:
+            self.start_sent = True
+            while self.waiting:
+                await self.server(self.waiting.pop(0))
 
 
-async def send_with_gzip(self: typing.Any, message: typing.Any) -> None:
+async def gzip_call(self: typing.Any, scope: typing.Any, receive: typing.Any, send: typing.Any) -> None:
     release: typing.Any = "<release>"
-    pass_on: typing.Any = "<pass_on>"
-    compressed: typing.Any = "<compressed>"
-    if message["type"] in compressed:
-        await release(self, message)
+    shipped: typing.Any = "<shipped>"
+    earlier: typing.Any = "<earlier>"
+    passing_on: typing.Any = "<PassingOn>"
+    if earlier and earlier.enclose_this():
+        await shipped(self, scope, receive, send)
     else:
-        await pass_on(self, message)
+        passing = passing_on(self, send)
+        await release(passing, scope, receive, passing.send_out)
 
 
-compressed = (START, BODY)
+async def gzip_call_asgi2(self: typing.Any, receive: typing.Any, send: typing.Any) -> None:
+    release: typing.Any = "<release>"
+    shipped: typing.Any = "<shipped>"
+    earlier: typing.Any = "<earlier>"
+    passing_on: typing.Any = "<PassingOn>"
+    if earlier and earlier.enclose_this():
+        await shipped(self, receive, send)
+    else:
+        passing = passing_on(self, send)
+        await release(passing, receive, passing.send_out)

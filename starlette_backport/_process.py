@@ -11,6 +11,7 @@ import typing
 from . import _installed, _releases, _shipped
 from ._code import Transplant
 from ._importing import Finder, wait_for_import
+from ._in_flight import earlier
 from ._responses import carrying_class
 
 lock = threading.RLock()
@@ -73,7 +74,9 @@ def do(release: str, holder: typing.Any) -> None:
             # Prepare all, then do all.
             prepared = [_prepared(target, finder, release) for target in targets]
             _state.finder = finder
-            _transplant(itertools.chain(*prepared))
+            transplants = list(itertools.chain(*prepared))
+            earlier.extend(transplants)
+            _transplant(transplants)
     except BaseException:
         with lock:
             if _state.finder is finder:
@@ -134,4 +137,5 @@ def _undo() -> None:
     while _state.transplants:
         _, transplant = _state.transplants.popitem()
         transplant.undo()
+    earlier.clear()
     carrying_class.cache_clear()

@@ -7,7 +7,14 @@ import subprocess
 import sys
 
 import starlette
+import starlette.responses
 from starlette.middleware.base import BaseHTTPMiddleware
+
+try:
+    from starlette.templating import _TemplateResponse as TemplateResponse
+except ImportError:
+    # Before 0.10.4; and up to 0.9.8, which is not affected, there is none.
+    TemplateResponse = getattr(starlette.responses, "TemplateResponse", None)
 
 RELEASE = starlette.__version__
 NUMBERS = tuple(int(number) for number in re.findall(r"\d+", RELEASE)[:3])

@@ -91,7 +91,7 @@ CALL_NEXT = "starlette.middleware.base.BaseHTTPMiddleware.call_next"
 CALL = "starlette.middleware.base.BaseHTTPMiddleware.__call__"
 OLD_TEMPLATE = "starlette.responses.TemplateResponse.__call__"
 TEMPLATE = "starlette.templating._TemplateResponse.__call__"
-GZIP = "starlette.middleware.gzip.GZipResponder.send_with_gzip"
+GZIP = "starlette.middleware.gzip.GZipResponder.__call__"
 SEND = "starlette.testclient._ASGIAdapter.send"
 HANDLE = "starlette.testclient._TestClientTransport.handle_request"
 

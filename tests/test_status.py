@@ -13,7 +13,7 @@ CLIENT = "_ASGIAdapter.send" if NUMBERS < (0, 21, 0) else "_TestClientTransport.
 FUNCTIONS = (
     "starlette.middleware.base.BaseHTTPMiddleware." + CARRIER,
     TEMPLATE + ".__call__",
-    "starlette.middleware.gzip.GZipResponder.send_with_gzip",
+    "starlette.middleware.gzip.GZipResponder.__call__",
     "starlette.testclient." + CLIENT,
 )
 

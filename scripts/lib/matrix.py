@@ -1,10 +1,13 @@
 """Run the test suite in many cells: a release of Starlette on a Python each."""
 
 import argparse
+import base64
 import collections
 import json
 import os
+import random
 import re
+import shlex
 import subprocess
 import sys
 import xml.etree.ElementTree
@@ -15,7 +18,11 @@ from environments import DATA, RELEASES, ROOT, UNAFFECTED, is_era, key, supports
 EPILOG = """
 Without a release, a selection that touches every form of the code and every Python found.
 Arguments after -- go to pytest, for instance: scripts/test 0.14.2 -- -k gzip -x
+What Hypothesis draws depends on the seed alone; the command that draws the same again is printed with a failure.
 """
+
+# How many requests tests/test_stress.py makes in a thorough run.
+STRESS = "5000"
 
 RESULTS = os.path.join(ROOT, ".tox", "results")
 WHEELS = os.path.join(ROOT, ".tox", "wheel")
@@ -61,18 +68,21 @@ def choose(arguments, pythons):
     return selection(pythons)
 
 
-def run(cells, pytest_arguments):
+def run(cells, arguments, pytest_arguments):
     """Run `cells` in parallel, with a line for each that is done; return tox's results."""
     names = [name(cell) for cell in cells]
     report = os.path.join(RESULTS, "tox.json")
     # Unbuffered, for its progress to show at once.
     environment = dict(os.environ, STARLETTE_BACKPORT_WHEEL=build(), PYTHONUNBUFFERED="1")
+    if arguments.thorough:
+        environment["STARLETTE_BACKPORT_STRESS"] = STRESS
     command = [sys.executable, "-m", "tox", "run-parallel", "--parallel", "auto", "--parallel-no-spinner"]
     # On CI servers it would list what it has installed, and the output of all that is well, in colours.
     command += ["--no-list-dependencies", "--colored", "no"]
     command += ["--skip-missing-interpreters", "false", "--result-json", report, "-e", ",".join(names)]
-    if pytest_arguments:
-        command += ["--", *pytest_arguments]
+    command += ["--", "--hypothesis-seed=%d" % arguments.seed, *(pytest_arguments or ["-q"])]
+    if arguments.thorough:
+        command.append("--hypothesis-profile=thorough")
     process = subprocess.Popen(
         command,
         cwd=ROOT,
@@ -106,35 +116,61 @@ def build():
     return os.path.join(WHEELS, wheel)
 
 
-def outcome(cell, results):
-    """Return what the table says of `cell`, the numbers of its tests, and why some were skipped."""
-    counts, reasons = collections.Counter(), collections.Counter()
-    path = os.path.join(RESULTS, name(cell) + ".xml")
-    if os.path.exists(path):
-        for case in xml.etree.ElementTree.parse(path).iter("testcase"):
+class Outcome:
+    """What came of a cell: its tests, and the examples that Hypothesis drew for them."""
+
+    def __init__(self, cell, results):
+        self.counts, self.reasons = collections.Counter(), collections.Counter()
+        self.failed, self.figures = [], []
+        path = os.path.join(RESULTS, name(cell) + ".xml")
+        if os.path.exists(path):
+            self._read(xml.etree.ElementTree.parse(path))
+        result = results.get(name(cell), {}).get("result", {})
+        self.seconds = result.get("duration", 0)
+        good = result.get("success") and not result.get("skipped") and self.counts["passed"]
+        self.good = bool(good and not self.failed)
+
+    def _read(self, report):
+        for case in report.iter("testcase"):
             kinds = {child.tag: child for child in case}
             kind = next((k for k in ("error", "failure", "skipped") if k in kinds), "passed")
-            counts[kind] += 1
+            self.counts["failed" if kind in ("error", "failure") else kind] += 1
             if kind == "skipped":
-                reasons[kinds[kind].get("message")] += 1
-    result = results.get(name(cell), {}).get("result", {})
-    good = result.get("success") and not result.get("skipped") and counts["passed"]
-    good = good and not counts["failure"] + counts["error"]
-    return bool(good), counts, reasons, result.get("duration", 0)
+                self.reasons[kinds[kind].get("message")] += 1
+            elif kind != "passed":
+                self.failed.append(node_id(case))
+        for item in report.iter("property"):
+            if item.get("name").startswith("hypothesis-statistics-"):
+                statistics = base64.b64decode(item.get("value")).decode("utf-8")
+                self.counts["properties"] += 1
+                self.counts["examples"] += int((re.findall(r"(\d+) passing", statistics) or [0])[0])
+            elif item.get("name") == "stress":
+                self.figures.append(item.get("value"))
 
 
-def table(cells, left_out, results):
+def node_id(case):
+    """Return what to call pytest with for one test of its report."""
+    *packages, last = case.get("classname").split(".")
+    classes = [case.get("name")]
+    while packages and not os.path.exists(os.path.join(ROOT, *packages, last + ".py")):
+        classes.insert(0, last)
+        last = packages.pop()
+    return "::".join(["/".join([*packages, last + ".py"]), *classes]) if packages else "-x"
+
+
+def table(cells, left_out, results, arguments):
     """Print what ran, what did not and why; return whether all is well."""
+    outcomes = {cell: Outcome(cell, results) for cell in cells}
     reasons, total = collections.Counter(), collections.Counter()
     print("\n%-8s %-10s %-6s %7s %7s %8s %6s" % ("Python", "Starlette", "", "passed", "failed", "skipped", "s"))
-    for cell in cells:
-        good, counts, skipped, seconds = outcome(cell, results)
-        failed = counts["failure"] + counts["error"]
-        numbers = (counts["passed"], failed, counts["skipped"], seconds)
-        print("%-8s %-10s %-6s %7d %7d %8d %6.1f" % (cell.python, cell.release, "ok" if good else "FAILED", *numbers))
+    for cell, outcome in outcomes.items():
+        counts = outcome.counts
+        numbers = (counts["passed"], counts["failed"], counts["skipped"], outcome.seconds)
+        said = "ok" if outcome.good else "FAILED"
+        print("%-8s %-10s %-6s %7d %7d %8d %6.1f" % (cell.python, cell.release, said, *numbers))
         total.update(counts)
-        total["good" if good else "bad"] += 1
-        reasons.update(skipped)
+        total["good" if outcome.good else "bad"] += 1
+        reasons.update(outcome.reasons)
     if reasons:
         print("\nSkipped tests, and why:")
         for reason, number in reasons.most_common():
@@ -143,10 +179,23 @@ def table(cells, left_out, results):
         print("\nDid not run, and why:")
         for reason, what in left_out.items():
             print("        %s%s" % (reason, " (%s)" % ", ".join(what) if what else ""))
+    figures = [(cell, figure) for cell, outcome in outcomes.items() for figure in outcome.figures]
+    if figures:
+        print("\nMany requests at once, with early messages:")
+        for cell, figure in figures:
+            print("%-8s %-10s %s" % (cell.python, cell.release, figure))
+    failed = [(cell, test) for cell, outcome in outcomes.items() for test in outcome.failed]
+    if failed:
+        print("\nTo see a failure again:")
+        thorough = " --thorough" if arguments.thorough else ""
+        for cell, test in failed:
+            what = (cell.release, cell.python, thorough, arguments.seed, shlex.quote(test))
+            print("    scripts/test %s --python %s%s --seed %d -- %s" % what)
     print("\n%d cells are fine, %d are not:" % (total["good"], total["bad"]))
-    failed = total["failure"] + total["error"]
     # A cell without a failing test has failed as a whole.
-    print("%d passed, %d failed, %d skipped" % (total["passed"], failed or total["bad"], total["skipped"]))
+    print("%d passed, %d failed, %d skipped" % (total["passed"], total["failed"] or total["bad"], total["skipped"]))
+    drawn = (total["examples"], total["properties"], arguments.seed)
+    print("Hypothesis drew %d examples for %d properties, all cells together; the seed was %d" % drawn)
     return not total["bad"]
 
 
@@ -159,6 +208,8 @@ def parse(argv):
     parser.add_argument("releases", nargs="*", metavar="RELEASE", help="of Starlette, for instance 0.14.2")
     parser.add_argument("--all", action="store_true", help="all affected releases, on every Python found")
     parser.add_argument("--python", action="append", metavar="X.Y", help="only on this Python; may be repeated")
+    parser.add_argument("--thorough", action="store_true", help="thousands of examples and requests: takes its time")
+    parser.add_argument("--seed", type=int, metavar="N", help="what Hypothesis draws depends on; by default a new one")
     parser.add_argument("--list", action="store_true", help="only say which cells would run")
     arguments = parser.parse_args(ours)
     for release in arguments.releases:
@@ -171,6 +222,8 @@ def parse(argv):
             parser.error("expected a Python of %s, found %r" % (", ".join(DATA["pythons"]), python))
     if arguments.all and arguments.releases:
         parser.error("expected either --all or releases, found both")
+    if arguments.seed is None:
+        arguments.seed = random.SystemRandom().randrange(2**32)
     return arguments, pytest_arguments
 
 
@@ -201,7 +254,8 @@ def main(argv):
     os.makedirs(RESULTS, exist_ok=True)
     for entry in os.listdir(RESULTS):
         os.remove(os.path.join(RESULTS, entry))
-    return 0 if table(cells, left_out, run(cells, pytest_arguments)) else 1
+    results = run(cells, arguments, pytest_arguments)
+    return 0 if table(cells, left_out, results, arguments) else 1
 
 
 if __name__ == "__main__":
