@@ -792,7 +792,7 @@ def test_a_request_under_way_reads_what_the_client_sends():
 def test_one_call_that_is_under_way_is_enough():
     """Which is where the release's code is held by nobody else; in tests most often somebody does."""
     functions = {}
-    exec("def shipped(then): return then()\ndef donor(then): return '<shipped>'", functions)
+    exec("def shipped(then): return then()\ndef donor(then): then('text'); return '<shipped>'", functions)
     transplant = _code.Transplant(functions["shipped"], functions["donor"])
     calls = _in_flight.EarlierCalls([transplant])
 
