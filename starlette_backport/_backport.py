@@ -43,9 +43,9 @@ def apply() -> Status:
 
     It may be called any number of times, from any thread, before or after Starlette, the test client or the
     application are imported or built. What is not imported yet is reached when it is. Nothing else is
-    imported. Where the release is not affected, or where the environment variable
-    ``STARLETTE_BACKPORT_DISABLE`` is set to anything but ``0``, ``false``, ``no`` or ``off``, nothing is
-    changed; a Starlette that has the fix already gets a `BackportNotNeededWarning`, once.
+    imported. A request in flight ends as it was begun. Where the release is not affected, or where the
+    environment variable ``STARLETTE_BACKPORT_DISABLE`` is set to anything but ``0``, ``false``, ``no`` or
+    ``off``, nothing is changed; a Starlette that has the fix already gets a `BackportNotNeededWarning`, once.
 
     Returns what `status()` returns. Raises `StarletteNotFoundError`, `UnknownReleaseError`, or
     `UnexpectedCodeError` for code that is not what the release shipped; then nothing is changed.
@@ -59,7 +59,7 @@ def revert() -> None:
     """Put back what `apply()` found: code, modules and import system. Does nothing if nothing is applied.
 
     Wrappers that others have put around the changed functions since stay. A call of ``call_next`` that is
-    under way is finished as it was begun.
+    under way is finished as it was begun; what a request has not reached yet is the release's own again.
     """
     _process.undo()
 

@@ -72,10 +72,11 @@ def new_loop():
 
 def close(loop):
     rest = asyncio.all_tasks(loop) if hasattr(asyncio, "all_tasks") else asyncio.Task.all_tasks(loop)
-    for task in rest:
-        task.cancel()
-    if rest:
-        loop.run_until_complete(asyncio.wait(rest))
+    while rest:
+        for task in rest:
+            task.cancel()
+        # On 0.13.7 a task may go on to wait, and has to be cancelled once more.
+        _, rest = loop.run_until_complete(asyncio.wait(rest, timeout=0.01))
     loop.run_until_complete(loop.shutdown_asyncgens())
     loop.close()
 
@@ -454,7 +455,9 @@ def programs(draw):
 
 _extensions = st.none() | st.lists(st.sampled_from([TEMPLATE, DEBUG, PUSH]), unique=True).map(tuple)
 patient_clients = st.builds(Client, _extensions, st.integers(0, 3), st.none())
-any_clients = patient_clients | st.builds(Client, _extensions, st.integers(0, 3), st.integers(0, 4))
+any_clients = patient_clients
+if NUMBERS != (0, 13, 7):  # It waits for ever when the client leaves: its queue takes one message.
+    any_clients |= st.builds(Client, _extensions, st.integers(0, 3), st.integers(0, 4))
 
 
 @st.composite

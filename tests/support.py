@@ -32,6 +32,9 @@ PUSH = {"type": "http.response.push", "path": "/style.css", "headers": []}
 DEBUG = {"type": "http.response.debug", "info": {"template": "debug", "context": {}}}
 UNKNOWN = {"type": "x.unknown"}
 
+# The last release of each form: for what takes long and hardly depends on the release.
+LAST_OF_FORM = ("0.11.4", "0.14.2", "0.23.1")
+
 REPOSITORY = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
 

@@ -307,4 +307,4 @@ def test_a_change_at_any_moment(loop, case, first, times):
 
 TestEverything = Everything.TestCase
 # Each example has many steps, and all invariants are looked at after each of them.
-TestEverything.settings = settings(max_examples=settings().max_examples // 5)
+TestEverything.settings = settings(max_examples=settings().max_examples // 10)

@@ -9,7 +9,7 @@ import sys
 import threading
 
 import pytest
-from support import RELEASE, REPOSITORY, python
+from support import LAST_OF_FORM, RELEASE, REPOSITORY, python
 
 README = (pathlib.Path(REPOSITORY) / "README.md").read_text(encoding="utf-8")
 SNIPPETS = [
@@ -25,7 +25,7 @@ def snippet(language, text):
 
 TEST = snippet("python", "def test_homepage")
 on_edges = pytest.mark.skipif(
-    RELEASE not in ("0.11.4", "0.14.2", "0.23.1"), reason="README's test is run on the last release of each form"
+    RELEASE not in LAST_OF_FORM, reason="README's test is run on the last release of each form"
 )
 
 

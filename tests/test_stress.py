@@ -30,6 +30,7 @@ from starlette.middleware.gzip import GZipMiddleware
 from starlette.responses import PlainTextResponse, StreamingResponse
 from support import (
     BODY,
+    LAST_OF_FORM,
     NUMBERS,
     QUEUE,
     RELEASE,
@@ -406,6 +407,7 @@ Watchdog(0.5, sys.stderr).run(exchange(PassThrough(PassThrough(raw(program)))))
 """
 
 
+@pytest.mark.skipif(RELEASE not in LAST_OF_FORM, reason="the watchdog is tried on the last release of each form")
 def test_what_is_blocked_is_told():
     """Within seconds, and by name: not only for what waits, but also where nothing else can run any more."""
     names = ["blocks_its_task", "blocks_the_loop", "blocks_the_interpreter"]

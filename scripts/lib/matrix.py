@@ -54,9 +54,11 @@ def selection(pythons):
     for release in edges + others + list(UNAFFECTED):
         fitting = [python for python in home + pythons if supports(release, python) is None]
         cells.extend(Cell(release, python) for python in fitting[:1])
-    # On each other Python one release of each form, taking turns.
+    # On each other Python one release with a queue and one with anyio, taking turns.
+    *queue, first, last = edges
     for number, python in enumerate(python for python in pythons if python not in home):
-        cells.extend(Cell(release, python) for release in edges[number % 2 :: 2])
+        cells.append(Cell(queue[number % len(queue)], python))
+        cells.append(Cell(last if number % 2 else first, python))
     return cells
 
 
