@@ -1,22 +1,29 @@
 import pytest
 import support
-from hypothesis import HealthCheck, settings
 
 import starlette_backport
 
-# No examples are kept: a run is told by its seed alone. Timings vary with the machine.
-settings.register_profile(
-    "quick",
-    max_examples=25,
-    stateful_step_count=20,
-    database=None,
-    deadline=None,
-    print_blob=False,
-    # A fixture that applies the backport does so for all examples: none of them changes that.
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-)
-settings.register_profile("thorough", settings.get_profile("quick"), max_examples=2000, stateful_step_count=40)
-settings.load_profile("quick")
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config):
+    """Set Hypothesis up, before it looks for its profile; without its plugin, do not even import it."""
+    if not config.pluginmanager.hasplugin("hypothesispytest"):
+        return
+    from hypothesis import HealthCheck, settings
+
+    # No examples are kept: a run is told by its seed alone. Timings vary with the machine.
+    settings.register_profile(
+        "quick",
+        max_examples=25,
+        stateful_step_count=20,
+        database=None,
+        deadline=None,
+        print_blob=False,
+        # A fixture that applies the backport does so for all examples: none of them changes that.
+        suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+    )
+    settings.register_profile("thorough", settings.get_profile("quick"), max_examples=2000, stateful_step_count=40)
+    settings.load_profile("quick")
 
 
 def pytest_report_header():

@@ -11,6 +11,7 @@ from starlette.responses import StreamingResponse
 from support import BODY, CARRIER, PUSH, START, PassThrough, sending, serve
 
 import starlette_backport
+from starlette_backport import _in_flight
 
 MODULES = [
     "starlette",
@@ -85,6 +86,12 @@ def test_no_class_is_left():
     gc.collect()
     names = [subclass.__module__ + "." + subclass.__name__ for subclass in StreamingResponse.__subclasses__()]
     assert "starlette.responses.StreamingResponse" not in names
+
+
+def test_nothing_grows_with_each_time():
+    starlette_backport.apply()
+    starlette_backport.revert()
+    assert _in_flight.earlier == []
 
 
 def test_an_import_that_is_going_through_the_finders_is_not_disturbed():

@@ -17,6 +17,7 @@ from support import (
     raw,
     sending,
     serve,
+    start,
     types_of,
 )
 
@@ -83,6 +84,20 @@ def test_a_template_without_a_context(patched):
     response = TestClient(PassThrough(app)).get("/")
     assert response.template == "only"
     assert response.context is None
+
+
+@pytest.mark.parametrize("layers", [0, 1])
+def test_the_application_reads_what_the_test_sends(patched, layers):
+    async def program(scope, receive, send):
+        message = await receive()
+        await send(PUSH)
+        await send(start())
+        await send(body(message["body"]))
+
+    app = raw(program)
+    for _ in range(layers):
+        app = PassThrough(app)
+    assert TestClient(app).post("/", json=["sent"]).json() == ["sent"]
 
 
 def test_errors_of_the_application_reach_the_test(patched):

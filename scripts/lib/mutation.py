@@ -51,9 +51,13 @@ LIKELY = {
 
 # Hypothesis is to find a failing example, and not to go on until it has the smallest.
 PLUGIN = """
+import pytest
 from hypothesis import Phase, settings
-settings.register_profile("mutation", phases=[Phase.explicit, Phase.generate], database=None)
-settings.load_profile("mutation")
+
+@pytest.hookimpl(trylast=True)
+def pytest_configure():
+    settings.register_profile("mutation", settings(), phases=[Phase.explicit, Phase.generate], database=None)
+    settings.load_profile("mutation")
 """
 KEPT_OUT = shutil.ignore_patterns(".git", ".tools", ".tox", ".envs", ".hypothesis", ".*_cache", "__pycache__", "dist")
 
