@@ -303,10 +303,9 @@ class Case(typing.NamedTuple):
 
     def app(self, backend=Asyncio):
         """Return the application of this release."""
-        runs = itertools.count()
 
         async def program(scope, receive, send):
-            run = next(runs)
+            run = next(scope["runs"])
             for step in self.steps:
                 await stop(scope)
                 if step == YIELD:
@@ -355,7 +354,8 @@ class Case(typing.NamedTuple):
             if received == self.client.leaves_after:
                 left.set()
 
-        scope = http_scope(headers=[(b"accept-encoding", b"gzip")], **scope)
+        # How often the application is called for this request.
+        scope = http_scope(headers=[(b"accept-encoding", b"gzip")], runs=itertools.count(), **scope)
         if self.client.extensions is not None:
             scope["extensions"] = {name: {} for name in self.client.extensions}
         error = await failure(call(app, scope, receive, send))
