@@ -791,16 +791,29 @@ def test_a_request_under_way_reads_what_the_client_sends():
 
 def test_one_call_that_is_under_way_is_enough():
     """Which is where the release's code is held by nobody else; in tests most often somebody does."""
+    program = """
+def call(then): return then()
+def wait(then): yield then()
+def donor(then): return then("text") or "<shipped>"
+"""
     functions = {}
-    exec("def shipped(then): return then()\ndef donor(then): then('text'); return '<shipped>'", functions)
-    transplant = _code.Transplant(functions["shipped"], functions["donor"])
-    calls = _in_flight.EarlierCalls([transplant])
+    exec(program, functions)
+    calls = _in_flight.EarlierCalls()
 
     def then():
-        transplant.do()
+        calls[0].do()
         return calls.enclose_this()
 
-    assert functions["shipped"](then) is True
+    calls.append(_code.Transplant(functions["call"], functions["donor"]))
+    assert functions["call"](then) is True
+    assert calls.enclose_this() is False
+    assert calls == []
+    calls.append(_code.Transplant(functions["wait"], functions["donor"]))
+    waiting = functions["wait"](then)
+    assert next(waiting) is True
+    assert calls.enclose_this() is False  # That call is somewhere else now, but not over.
+    assert len(calls) == 1
+    del waiting
     assert calls.enclose_this() is False
     assert calls == []
 
