@@ -456,7 +456,9 @@ def programs(draw):
 _extensions = st.none() | st.lists(st.sampled_from([TEMPLATE, DEBUG, PUSH]), unique=True).map(tuple)
 patient_clients = st.builds(Client, _extensions, st.integers(0, 3), st.none())
 any_clients = patient_clients
-if NUMBERS != (0, 13, 7):  # It waits for ever when the client leaves: its queue takes one message.
+# These begin to send and to listen for the client in any order; and 0.13.7, whose queue takes one message,
+# waits for ever when the client leaves.
+if not (0, 13, 3) <= NUMBERS < (0, 14, 0):
     any_clients |= st.builds(Client, _extensions, st.integers(0, 3), st.integers(0, 4))
 
 
