@@ -153,6 +153,8 @@ def behind(layer: str, app: App, facts: Facts) -> App:
                 # The same again: the other response is dropped, and all that belongs to it.
                 response = call_next(app, facts)
         except Fails as exc:
+            if layer.startswith("at once") and facts.heeds_dropped:
+                raise Races("errors of two calls at once") from None
             return OWN if layer == "answers for errors" else Trace([], str(exc))
         drops = layer.startswith(("twice", "at once", "raises after", "replaces the response"))
         if drops and response.error is not None and facts.heeds_dropped:

@@ -94,7 +94,7 @@ class Trio:
         missing = None
         # It shuffles what it runs next: at least let it do so in the same way each time.
         trio._core._run._ALLOW_DETERMINISTIC_SCHEDULING = True
-    except Exception as exc:  # The trio that these releases need does not run on Python 3.13.
+    except Exception as exc:  # The trio that these releases need is not for Python 3.11 and later.
         missing = "trio cannot be used here: %s" % (exc,)
 
     @classmethod
