@@ -25,6 +25,7 @@ Without a release, the last one of each form of the code: 0.11.4 (ASGI 2), 0.14.
 
 tests/survivors.json lists the mutants that no test can or needs to notice, and says why: they are not run.
 Exits with 1 if another one survives, or if the list has an entry that fits no mutant any more.
+The list is about Python 3.8 and later: on 3.6 and 3.7 other lines of _code.py are in use.
 """
 
 PACKAGE = "starlette_backport"
