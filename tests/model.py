@@ -160,6 +160,8 @@ def behind(layer: str, app: App, facts: Facts) -> App:
         if drops and response.error is not None and facts.heeds_dropped:
             raise Races("an error behind a response that is dropped")
         if layer == "raises after":
+            if response.chunks and facts.heeds_dropped:
+                raise Races("what the application is told when nobody reads on, as on 0.20.1 to 0.20.4")
             return Trace([], "Refused: after")
         if layer == "replaces the response":
             return OWN
