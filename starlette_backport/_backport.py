@@ -13,6 +13,7 @@ from ._errors import BackportNotNeededWarning
 DISABLE = "STARLETTE_BACKPORT_DISABLE"
 
 HAS_FIX = "it has the fix"
+IS_PATCHED = "it is a patched build, with the diffs of starlette-backport"
 
 logger = logging.getLogger("starlette_backport")
 
@@ -88,8 +89,9 @@ def status() -> Status:
         names = tuple(target.name for target in _releases.targets(release))
         if _process.is_applied():
             return Status(release, True, "applied", names, "until you are on %s" % _releases.FIXED)
-        if _has_fix(release):
-            return Status(release, False, "not needed", (), HAS_FIX)
+        has_fix = _has_fix(release)
+        if has_fix:
+            return Status(release, False, "not needed", (), has_fix)
         if not names:
             return Status(release, False, "not needed", (), "it sends no template messages yet")
         if _disabled():
@@ -97,11 +99,16 @@ def status() -> Status:
         return Status(release, True, "not applied", names, "call starlette_backport.apply()")
 
 
-def _has_fix(release: str) -> bool:
+def _has_fix(release: str) -> typing.Optional[str]:
+    """Return by what the Starlette that is there has the fix, if it has."""
     if _releases.is_fixed(release):
-        return True
+        return HAS_FIX
     base, _ = _installed.module_code(_releases.BASE)
-    return base is not None and _releases.FIX_MARK in texts(base)
+    if base is None:
+        return None
+    if _releases.PATCH_MODULE in base.co_names:
+        return IS_PATCHED
+    return HAS_FIX if _releases.FIX_MARK in texts(base) else None
 
 
 def _disabled() -> bool:
@@ -123,11 +130,11 @@ def _acquire(holder: typing.Any, stacklevel: int) -> Status:
         _process.let_go(holder)
     if found.state == "disabled":
         logger.warning("Nothing is changed: %s is set. %s", DISABLE, found)
-    elif found.reason == HAS_FIX and not _warned:
+    elif found.reason in (HAS_FIX, IS_PATCHED) and not _warned:
         _warned.add(found.starlette)
         warnings.warn(
-            "Starlette %s has the fix that starlette-backport brings: remove the package "
-            "and the call of starlette_backport.apply()." % found.starlette,
+            "Starlette %s does not need starlette-backport (%s): remove the package "
+            "and the call of starlette_backport.apply()." % (found.starlette, found.reason),
             BackportNotNeededWarning,
             stacklevel=stacklevel,
         )

@@ -39,15 +39,15 @@ def kind(message: typing.Any) -> typing.Any:
         return NO_TYPE
 
 
-class EarlyHeaders(typing.List[typing.Any]):
-    """A response's header list that brings along the messages sent before it.
+class EarlyHeaders:
+    """A response's header list together with the messages sent before it.
 
     ``call_next`` hands the list of the start message to its response as it is, on every affected release:
     that tells which response the messages belong to, however many are under way in one request.
     """
 
-    def __init__(self, headers: typing.Iterable[typing.Any], held: typing.List[Message]) -> None:
-        super().__init__(headers)
+    def __init__(self, headers: typing.Any, held: typing.List[Message]) -> None:
+        self.headers = headers
         self.held = held
 
 
@@ -118,9 +118,8 @@ class Hold:
 
     def _start(self, message: Message) -> Message:
         try:
-            # A copy, as the application may use one list for several responses.
             headers = EarlyHeaders(message["headers"], self.held)
-        except (KeyError, TypeError):
+        except KeyError:
             return message  # The release is to raise its own error.
         # From here on they live as long as their response, not as long as the application runs.
         self.held = []

@@ -40,6 +40,9 @@ FIXED = "0.24.0"
 # What the fix of 0.24.0 made `call_next` look for: a build of an older release that does so has it, too.
 FIX_MARK = "http.response.debug"
 
+# The module that the diffs in patches/ add to a release, and that `starlette.middleware.base` then imports.
+PATCH_MODULE = "starlette._early_messages"
+
 
 def is_fixed(release: str) -> bool:
     """Return whether upstream's `release` has the fix. Raises UnknownReleaseError."""

@@ -10,7 +10,7 @@ def carry(response: typing.Any) -> typing.Any:
     """Return `response`, made to send on what came before it, if anything did."""
     headers = response.raw_headers
     if type(headers) is EarlyHeaders:
-        response.raw_headers = list(headers)
+        response.raw_headers = headers.headers
         response.__class__ = carrying_class(type(response))  # type: ignore[arg-type]
         response._starlette_backport_held = headers.held
     return response

@@ -1,3 +1,4 @@
+import peer
 import pytest
 import support
 
@@ -33,14 +34,24 @@ def pytest_report_header():
 # These say something about any Starlette; all others need one that is affected.
 ANY_STARLETTE = {"test_messages.py", "test_package.py", "test_unaffected.py"}
 
+# These are about how a release gets changed; all others, about what it does then, hold for patched builds, too.
+HOW_IT_IS_APPLIED = {
+    *("test_apply.py", "test_in_flight.py", "test_readme.py", "test_refusal.py", "test_revert.py", "test_status.py"),
+}
+
 
 def pytest_collection_modifyitems(items):
-    if support.AFFECTED:
-        return
-    skip = pytest.mark.skip(reason="Starlette %s is not affected: there is nothing to apply" % support.RELEASE)
     for item in items:
-        if item.fspath.basename not in ANY_STARLETTE:
-            item.add_marker(skip)
+        name = item.fspath.basename
+        if support.FORK and name in HOW_IT_IS_APPLIED:
+            item.add_marker(pytest.mark.skip(reason="this is a patched build: there is nothing to apply"))
+        elif not support.AFFECTED and name not in ANY_STARLETTE:
+            reason = "Starlette %s is not affected: there is nothing to apply" % support.RELEASE
+            item.add_marker(pytest.mark.skip(reason=reason))
+
+
+def pytest_sessionfinish():
+    peer.write_record()
 
 
 @pytest.fixture(autouse=True)
@@ -61,4 +72,16 @@ def patched():
 def either(request):
     if request.param == "patched":
         request.getfixturevalue("patched")
+    elif support.FORK:
+        pytest.skip(support.NO_UNPATCHED)
     return request.param
+
+
+@pytest.fixture(scope="session")
+def release():
+    """Return what serves cases on the release as shipped: ``serve(case, backend, applied=False)``."""
+    if not support.FORK:
+        yield peer.here
+        return
+    with peer.Peer() as other:
+        yield other.serve

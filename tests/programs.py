@@ -16,9 +16,18 @@ from hypothesis import strategies as st
 from model import BODY, START
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse
-from support import ASGI2, NUMBERS, QUEUE, TemplateResponse, call, failure, http_scope, leaves, raw
-
-import starlette_backport
+from support import (
+    ASGI2,
+    NUMBERS,
+    QUEUE,
+    TemplateResponse,
+    UnexpectedMessageError,
+    call,
+    failure,
+    http_scope,
+    leaves,
+    raw,
+)
 
 FACTS = model.Facts(
     needs_body=NUMBERS < (0, 13, 5),
@@ -371,7 +380,7 @@ def _name(error: BaseException) -> str:
     text = re.match(
         r"Layer got (.*) from the application behind it, but expected '(http\.response\.\w+)'\. ", str(error), re.S
     )
-    if isinstance(error, starlette_backport.UnexpectedMessageError) and text:
+    if isinstance(error, UnexpectedMessageError) and text:
         received, expected = text.groups()
         received = received if received.startswith("a type of") else ast.literal_eval(received)
         return model.unexpected(received, expected)

@@ -1,14 +1,18 @@
 """What the tests share: releases told apart, raw ASGI applications, and a server for them."""
 
 import asyncio
+import importlib.util
 import os
 import re
 import subprocess
 import sys
 
+import pytest
 import starlette
 import starlette.responses
 from starlette.middleware.base import BaseHTTPMiddleware
+
+import starlette_backport
 
 try:
     from starlette.templating import _TemplateResponse as TemplateResponse
@@ -20,6 +24,16 @@ RELEASE = starlette.__version__
 NUMBERS = tuple(int(number) for number in re.findall(r"\d+", RELEASE)[:3])
 
 AFFECTED = (0, 9, 9) <= NUMBERS < (0, 24, 0)
+
+# Whether this is a build with the diffs in patches/: then there is nothing to apply.
+FORK = importlib.util.find_spec("starlette._early_messages") is not None
+NO_UNPATCHED = "a patched build cannot be unpatched"
+needs_unpatched = pytest.mark.skipif(FORK, reason=NO_UNPATCHED)
+UnexpectedMessageError = (
+    importlib.import_module("starlette._early_messages").UnexpectedMessageError
+    if FORK
+    else starlette_backport.UnexpectedMessageError
+)
 ASGI2 = NUMBERS < (0, 12, 0)
 QUEUE = NUMBERS < (0, 15, 0)  # Hands messages over through a queue; from 0.15.0 on through a memory stream.
 

@@ -268,25 +268,26 @@ def test_concurrent_requests_do_not_mix():
         assert content_of(messages) == b"%d." % number
 
 
-def test_the_header_list_of_the_application_is_not_touched():
-    headers = [(b"x-shared", b"1")]
+@pytest.mark.parametrize("early", [[], [PUSH]], ids=["nothing early", "early"])
+def test_the_header_list_is_the_one_of_the_application(early):
+    """With early messages as without, and as on the releases: a middleware changes that very list."""
+    headers = [(b"x-mine", b"1")]
+    seen = []
 
     async def program(scope, receive, send):
-        await send(PUSH)
-        await send({"type": "http.response.start", "status": 200, "headers": headers})
-        await send(BODY)
+        for message in [*early, {"type": "http.response.start", "status": 200, "headers": headers}, BODY]:
+            await send(message)
 
     @middleware
     async def adding(self, request, call_next):
         response = await call_next(request)
+        seen.append(response.raw_headers)
         response.headers["x-added"] = "1"
         return response
 
-    app = adding(raw(program))
-    for _ in range(2):
-        messages, _ = serve(app)
-        assert messages[1]["headers"] == [(b"x-shared", b"1"), (b"x-added", b"1")]
-    assert headers == [(b"x-shared", b"1")]
+    messages, _ = serve(adding(raw(program)))
+    assert seen[0] is headers
+    assert messages[len(early)]["headers"] == headers == [(b"x-mine", b"1"), (b"x-added", b"1")]
 
 
 def test_held_messages_die_with_their_response():

@@ -58,7 +58,7 @@ def observed(messages):
             headers = passed["headers"]
             assert type(headers) is EarlyHeaders
             assert dict(passed, headers=message["headers"]) == message
-            seen.append(("start with", (list(headers), headers.held)))
+            seen.append(("start with", (headers.headers, headers.held)))
             # They live as long as their response, not as long as the application runs.
             assert hold.held == []
     return seen

@@ -32,7 +32,7 @@ def test_the_model(backend, case):
 
 @backends
 @given(case=cases(any_clients))
-def test_the_same_as_unpatched(backend, case):
+def test_the_same_as_unpatched(backend, release, case):
     """What is sent early aside, server and caller see what they would see of the release as it is."""
     try:
         case.expected(0)
@@ -41,7 +41,7 @@ def test_the_same_as_unpatched(backend, case):
         return
     except Unclear:
         pass
-    without = case.without_early().serve(backend)
+    without = release(case.without_early(), backend)
     with starlette_backport.applied():
         outcome = case.serve(backend)
     check_order(case, outcome.messages)

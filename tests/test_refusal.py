@@ -275,7 +275,8 @@ for warning in caught:
 """
     first, second, *messages = python(program, path=[copy]).stdout.splitlines()
     assert first == second == str((release, False, "not needed", (), reason))
-    assert [message.startswith("Starlette %s has the fix" % release) for message in messages] == [True] * warnings
+    expected = "Starlette %s does not need starlette-backport (%s): " % (release, reason)
+    assert [message.startswith(expected) for message in messages] == [True] * warnings
 
 
 @pytest.mark.parametrize("line", ["__version__ = '%s+internal.1'", "__version__ = {'starlette': '%s'}[__name__]"])

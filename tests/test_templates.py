@@ -3,12 +3,13 @@
 import asyncio
 import threading
 
+import peer
 import pytest
 from starlette.applications import Starlette
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.responses import PlainTextResponse, Response
 from starlette.testclient import TestClient
-from support import ASGI2, NUMBERS, PassThrough, http_scope, middleware, raw, run, serve, types_of
+from support import ASGI2, NUMBERS, PassThrough, http_scope, middleware, needs_unpatched, raw, run, serve, types_of
 
 import starlette_backport
 
@@ -54,6 +55,7 @@ def check(response, name="World"):
     assert "<h1>Hello, %s!</h1>" % name in response.text
 
 
+@needs_unpatched
 @pytest.mark.parametrize("layers", [1, 2, 3])
 def test_it_fails_unpatched(app, layers):
     for _ in range(layers):
@@ -211,7 +213,7 @@ def test_which_message_is_sent(patched, app, offered, layers):
 def test_where_nothing_is_offered_all_is_as_unpatched(app, extensions):
     app = PassThrough(app)
     scope = dict(http_scope(path="/page", raw_path=b"/page"), **extensions)
-    unpatched = serve(app, dict(scope))
+    unpatched = peer.unpatched(lambda: serve(app, dict(scope)))
     with starlette_backport.applied():
         assert serve(app, dict(scope)) == unpatched
     assert unpatched[1] is None

@@ -30,7 +30,8 @@ def main(directory):
     expect(metadata.get_all("Requires-Dist"), ["starlette"], "requirements")
     with tarfile.open(sdist) as file:
         roots = {name.split("/", 1)[-1].split("/")[0] for name in file.getnames()}
-    for name in ("LICENSE", "README.md", "CHANGELOG.md", "pyproject.toml", "starlette_backport", "tests", "scripts"):
+    files = ("LICENSE", "README.md", "CHANGELOG.md", "pyproject.toml")
+    for name in (*files, "starlette_backport", "tests", "patches", "scripts"):
         expect(name in roots, True, "%s in %s" % (name, sdist.name))
     print("%s and %s are fine" % (wheel.name, sdist.name))
 

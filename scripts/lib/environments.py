@@ -1,10 +1,11 @@
 """What belongs into an environment for a release of Starlette, and how it gets there.
 
-    python scripts/lib/environments.py RELEASE [--tests]
+    python scripts/lib/environments.py RELEASE[-fork] [--tests]
 
 installs into the environment of the Python that runs it: that release, dependencies that fit it and this
-Python, the backport from this checkout, and with --tests what the test suite needs. It needs uv, and runs
-on Python 3.6, as it is run by the Pythons under test.
+Python, the backport from this checkout, and with --tests what the test suite needs. With -fork it is the build
+of that release in the folder STARLETTE_BACKPORT_FORKS, and the release as shipped is put aside, for the tests to
+compare with. It needs uv, and runs on Python 3.6, as it is run by the Pythons under test.
 """
 
 import datetime
@@ -84,15 +85,31 @@ def uv(*arguments):
     return output
 
 
-def install(release, tests):
+def install_fork(release, here):
+    """Install the build of `release` as from an index of one's own; what pins the release is content with it."""
+    source = ["--find-links", os.environ["STARLETTE_BACKPORT_FORKS"]]
+    uv("pip", "install", "--no-deps", "starlette==%s+backport.%s" % (release, fork_revision()), *(source + here))
+    shipped = os.path.join(sys.prefix, "shipped")  # Read by tests/peer.py.
+    uv("pip", "install", "--no-deps", "--target", shipped, "starlette===" + release, *here)
+
+
+def fork_revision():
+    """Return the N of the version RELEASE+backport.N."""
+    with open(os.path.join(ROOT, "patches", "revision")) as file:
+        return file.read().strip()
+
+
+def install(release, tests, fork=False):
     here = ["--python", sys.executable]
     test_tools = ["pytest", "hypothesis"] if tests else []
     wanted = requirements(release, THIS_PYTHON)
+    if fork:
+        install_fork(release, here)
     if is_era(THIS_PYTHON):
         row = RELEASES.get(release) or UNAFFECTED[release]
         uploaded = datetime.datetime.strptime(row["uploaded"], "%Y-%m-%d").date()
         era = (uploaded + datetime.timedelta(days=DATA["era"]["days"])).isoformat()
-        uv("pip", "install", "--no-deps", wanted[0], *here)
+        uv("pip", "install", "--no-deps", wanted[0], *here)  # Does nothing where there is a fork.
         uv("pip", "install", "--exclude-newer", era, *(wanted + here))
         if tests:
             uv("pip", "install", *(test_tools + here))
@@ -106,11 +123,13 @@ def install(release, tests):
     moved = {line for line in set(before) ^ set(after) if not line.startswith("starlette-backport")}
     if moved:
         sys.exit("installing starlette-backport has changed other packages: %s" % ", ".join(sorted(moved)))
+    if fork and "starlette==%s+backport.%s" % (release, fork_revision()) not in after:
+        sys.exit("expected the build of Starlette %s to stay, found:\n%s" % (release, "\n".join(after)))
 
 
 if __name__ == "__main__":
     # tox gives the name of the cell, such as py37-starlette0.14.2.
-    release = sys.argv[1].split("-starlette")[-1]
+    release, fork = re.match(r"(?:.*-starlette)?(.+?)(-fork)?$", sys.argv[1]).groups()
     if release not in RELEASES and release not in UNAFFECTED:
         sys.exit("expected one of the releases in scripts/lib/releases.json, found %r" % release)
-    install(release, "--tests" in sys.argv[2:])
+    install(release, "--tests" in sys.argv[2:], fork is not None)

@@ -3,6 +3,7 @@
 import argparse
 import base64
 import collections
+import itertools
 import json
 import os
 import random
@@ -10,10 +11,13 @@ import re
 import shlex
 import subprocess
 import sys
+import typing
 import xml.etree.ElementTree
 
 import environments
 from environments import DATA, RELEASES, ROOT, UNAFFECTED, is_era, key, supports
+
+import patches
 
 EPILOG = """
 Without a release, a selection that touches every form of the code and every Python found.
@@ -27,11 +31,22 @@ STRESS = "5000"
 RESULTS = os.path.join(ROOT, ".tox", "results")
 WHEELS = os.path.join(ROOT, ".tox", "wheel")
 
-Cell = collections.namedtuple("Cell", "release python")
+FORKS = os.path.join(ROOT, ".tox", "forks")
+
+
+class Cell(typing.NamedTuple):
+    release: str
+    python: str
+    # Whether it is the release with the diffs of patches/.
+    fork: bool
+
+    @property
+    def shown(self):
+        return self.release + " fork" * self.fork
 
 
 def name(cell):
-    return "py%s-starlette%s" % (cell.python.replace(".", ""), cell.release)
+    return "py%s-starlette%s%s" % (cell.python.replace(".", ""), cell.release, "-fork" * cell.fork)
 
 
 def pythons_found():
@@ -53,21 +68,29 @@ def selection(pythons):
     cells = []
     for release in edges + others + list(UNAFFECTED):
         fitting = [python for python in home + pythons if supports(release, python) is None]
-        cells.extend(Cell(release, python) for python in fitting[:1])
+        cells.extend(Cell(release, python, False) for python in fitting[:1])
     # On each other Python one release with a queue and one with anyio, taking turns.
     *queue, first, last = edges
     for number, python in enumerate(python for python in pythons if python not in home):
-        cells.append(Cell(queue[number % len(queue)], python))
-        cells.append(Cell(last if number % 2 else first, python))
+        cells.append(Cell(queue[number % len(queue)], python, False))
+        cells.append(Cell(last if number % 2 else first, python, False))
+    return cells
+
+
+def fork_selection(pythons):
+    """Return the first and the last release of each range in patches/, on the oldest and the newest Python."""
+    cells = []
+    for release in itertools.chain(*(folder.split("-") for folder in patches.ranges())):
+        fitting = [python for python in pythons if supports(release, python) is None]
+        cells.extend(Cell(release, python, True) for python in dict.fromkeys(fitting[:1] + fitting[-1:]))
     return cells
 
 
 def choose(arguments, pythons):
-    if arguments.all:
-        return [Cell(release, python) for python in pythons for release in RELEASES]
-    if arguments.releases:
-        return [Cell(release, python) for python in pythons for release in arguments.releases]
-    return selection(pythons)
+    releases = RELEASES if arguments.all else arguments.releases
+    if releases:
+        return [Cell(release, python, arguments.fork) for python in pythons for release in releases]
+    return fork_selection(pythons) if arguments.fork else selection(pythons)
 
 
 def run(cells, arguments, pytest_arguments):
@@ -75,7 +98,11 @@ def run(cells, arguments, pytest_arguments):
     names = [name(cell) for cell in cells]
     report = os.path.join(RESULTS, "tox.json")
     # Unbuffered, for its progress to show at once.
-    environment = dict(os.environ, STARLETTE_BACKPORT_WHEEL=build(), PYTHONUNBUFFERED="1")
+    environment = dict(
+        os.environ, STARLETTE_BACKPORT_WHEEL=build(), STARLETTE_BACKPORT_FORKS=FORKS, PYTHONUNBUFFERED="1"
+    )
+    if arguments.fork:
+        build_forks({cell.release for cell in cells})
     if arguments.thorough:
         environment["STARLETTE_BACKPORT_STRESS"] = STRESS
     command = [sys.executable, "-m", "tox", "run-parallel", "--parallel", "auto", "--parallel-no-spinner"]
@@ -116,6 +143,13 @@ def build():
     environments.uv("build", "--quiet", "--wheel", "--clear", "--out-dir", WHEELS, ROOT)
     (wheel,) = (entry for entry in os.listdir(WHEELS) if entry.endswith(".whl"))
     return os.path.join(WHEELS, wheel)
+
+
+def build_forks(releases):
+    """Build the patched releases that the cells install."""
+    command = [os.path.join(ROOT, "scripts", "build-fork"), "--out", FORKS, *sorted(releases, key=key)]
+    if subprocess.call(command, stdout=subprocess.DEVNULL):
+        sys.exit("expected the patched releases to build: see above")
 
 
 class Outcome:
@@ -164,12 +198,12 @@ def table(cells, left_out, results, arguments):
     """Print what ran, what did not and why; return whether all is well."""
     outcomes = {cell: Outcome(cell, results) for cell in cells}
     reasons, total = collections.Counter(), collections.Counter()
-    print("\n%-8s %-10s %-6s %7s %7s %8s %6s" % ("Python", "Starlette", "", "passed", "failed", "skipped", "s"))
+    print("\n%-8s %-13s %-6s %7s %7s %8s %6s" % ("Python", "Starlette", "", "passed", "failed", "skipped", "s"))
     for cell, outcome in outcomes.items():
         counts = outcome.counts
         numbers = (counts["passed"], counts["failed"], counts["skipped"], outcome.seconds)
         said = "ok" if outcome.good else "FAILED"
-        print("%-8s %-10s %-6s %7d %7d %8d %6.1f" % (cell.python, cell.release, said, *numbers))
+        print("%-8s %-13s %-6s %7d %7d %8d %6.1f" % (cell.python, cell.shown, said, *numbers))
         total.update(counts)
         total["good" if outcome.good else "bad"] += 1
         reasons.update(outcome.reasons)
@@ -185,13 +219,13 @@ def table(cells, left_out, results, arguments):
     if figures:
         print("\nMany requests at once, with early messages:")
         for cell, figure in figures:
-            print("%-8s %-10s %s" % (cell.python, cell.release, figure))
+            print("%-8s %-13s %s" % (cell.python, cell.shown, figure))
     failed = [(cell, test) for cell, outcome in outcomes.items() for test in outcome.failed]
     if failed:
         print("\nTo see a failure again:")
-        thorough = " --thorough" if arguments.thorough else ""
+        options = " --fork" * arguments.fork + " --thorough" * arguments.thorough
         for cell, test in failed:
-            what = (cell.release, cell.python, thorough, arguments.seed, shlex.quote(test))
+            what = (cell.release, cell.python, options, arguments.seed, shlex.quote(test))
             print("    scripts/test %s --python %s%s --seed %d -- %s" % what)
     print("\n%d cells are fine, %d are not:" % (total["good"], total["bad"]))
     # A cell without a failing test has failed as a whole.
@@ -208,6 +242,7 @@ def parse(argv):
         prog="scripts/test", description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("releases", nargs="*", metavar="RELEASE", help="of Starlette, for instance 0.14.2")
+    parser.add_argument("--fork", action="store_true", help="run on the builds of scripts/build-fork")
     parser.add_argument("--all", action="store_true", help="all affected releases, on every Python found")
     parser.add_argument("--python", action="append", metavar="X.Y", help="only on this Python; may be repeated")
     parser.add_argument("--thorough", action="store_true", help="thousands of examples and requests: takes its time")
@@ -222,6 +257,9 @@ def parse(argv):
     for python in arguments.python or []:
         if python not in DATA["pythons"]:
             parser.error("expected a Python of %s, found %r" % (", ".join(DATA["pythons"]), python))
+    for release in arguments.releases:
+        if arguments.fork and release not in RELEASES:
+            parser.error("expected releases to patch with --fork, found %r, which is not affected" % release)
     if arguments.all and arguments.releases:
         parser.error("expected either --all or releases, found both")
     if arguments.seed is None:
