@@ -290,6 +290,19 @@ def test_the_header_list_is_the_one_of_the_application(early):
     assert messages[len(early)]["headers"] == headers == [(b"x-mine", b"1"), (b"x-added", b"1")]
 
 
+@pytest.mark.parametrize("headers", [None, ((b"x-mine", b"1"),)])
+def test_headers_that_are_no_list(headers):
+    """It is up to the server what to make of them."""
+
+    async def program(scope, receive, send):
+        for message in PUSH, {"type": "http.response.start", "status": 200, "headers": headers}, BODY:
+            await send(message)
+
+    messages, error = serve(PassThrough(raw(program)))
+    assert error is None
+    assert messages[:2] == [PUSH, {"type": "http.response.start", "status": 200, "headers": headers}]
+
+
 def test_held_messages_die_with_their_response():
     class Content(dict):
         pass

@@ -99,7 +99,7 @@ def test_commands():
     """Each script that README tells to run is there, and CI runs it, too."""
     ci = (pathlib.Path(REPOSITORY) / ".ci" / "run").read_text()
     commands = [line.split()[0] for kind, code in SNIPPETS if kind == "console" for line in code.splitlines()]
-    assert set(commands) == {"scripts/demo", "scripts/test"}
+    assert set(commands) == {"scripts/demo", "scripts/test", "scripts/build-fork", "scripts/check-patches"}
     for command in commands:
         assert os.access(os.path.join(REPOSITORY, command), os.X_OK)
         assert command in ci

@@ -7,13 +7,14 @@ import peer
 import pytest
 from starlette.background import BackgroundTask
 from starlette.middleware.base import BaseHTTPMiddleware
-from starlette.middleware.gzip import GZipMiddleware
+from starlette.middleware.gzip import GZipMiddleware, GZipResponder
 from starlette.responses import PlainTextResponse, StreamingResponse
 from support import (
     ASGI2,
     BODY,
     CARRIER,
     NUMBERS,
+    PUSH,
     QUEUE,
     START,
     PassThrough,
@@ -168,6 +169,30 @@ def test_what_gzip_dropped_after_the_start_is_still_no_error():
         unpatched, patched = both(lambda m=messages: PassThrough(GZipMiddleware(sending(*m))), scope)
         assert patched == unpatched
         assert patched[1] is None
+
+
+def test_a_gzip_responder_with_a_call_of_its_own_stays_in_charge():
+    """It drops what gzip dropped before, at least without an error."""
+
+    class Responder(GZipResponder):
+        if ASGI2:
+
+            async def __call__(self, receive, send):
+                self.send = send
+                await self.inner(receive, self.send_with_gzip)
+        else:
+
+            async def __call__(self, scope, receive, send):
+                self.send = send
+                await self.app(scope, receive, self.send_with_gzip)
+
+    def make():
+        app = sending(PUSH, START, PUSH, BODY)
+        return (lambda scope: Responder(app, scope, 500)) if ASGI2 else Responder(app, 500)
+
+    unpatched, patched = both(make)
+    assert patched == unpatched
+    assert patched[1] is None
 
 
 def test_a_middleware_of_its_own_response():
