@@ -277,7 +277,7 @@ def test_background_tasks():
     unpatched = peer.unpatched(outcome)
     with starlette_backport.applied():
         assert outcome() == unpatched
-    assert ran[0] == "begun"
+    assert ran or (0, 20, 1) <= NUMBERS < (0, 21, 0)  # These cancel them before they begin.
 
 
 async def leave_early():
