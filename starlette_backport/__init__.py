@@ -39,6 +39,12 @@ The map, from the inside out:
     What is applied in this process: all of it or nothing.
 ``_backport``
     ``apply()``, ``revert()``, ``applied()`` and ``status()``, on top of all that.
+``__main__``, ``_cli``
+    The command line, ``python -m starlette_backport``.
+``_stack``
+    The middleware of an application, and what becomes of early messages there.
+``_reproduction``
+    The bug, in a process of its own.
 ``_errors``
     The exceptions and the warning.
 """

@@ -34,6 +34,11 @@ class Status(typing.NamedTuple):
     #: Why, in a few words.
     reason: str
 
+    @property
+    def has_fix(self) -> bool:
+        """Whether it carries template messages by itself, so that the backport can be removed."""
+        return self.reason in (HAS_FIX, IS_PATCHED)
+
     def __str__(self) -> str:
         lines = ["Starlette {}: backport {} ({})".format(self.starlette, self.state, self.reason)]
         return "\n  ".join(lines + list(self.functions))
@@ -130,7 +135,7 @@ def _acquire(holder: typing.Any, stacklevel: int) -> Status:
         _process.let_go(holder)
     if found.state == "disabled":
         logger.warning("Nothing is changed: %s is set. %s", DISABLE, found)
-    elif found.reason in (HAS_FIX, IS_PATCHED) and not _warned:
+    elif found.has_fix and not _warned:
         _warned.add(found.starlette)
         warnings.warn(
             "Starlette %s does not need starlette-backport (%s): remove the package "

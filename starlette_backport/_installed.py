@@ -37,6 +37,12 @@ def release() -> typing.Any:
     return namespace.get("__version__")
 
 
+def location() -> str:
+    """Return the folder that Starlette is in."""
+    _, roots = _package()
+    return ", ".join(roots)
+
+
 def loaded(name: str) -> typing.Optional[types.ModuleType]:
     """Return module `name` where it has been imported, or is being imported."""
     module = sys.modules.get(name)

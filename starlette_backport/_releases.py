@@ -44,6 +44,15 @@ FIX_MARK = "http.response.debug"
 PATCH_MODULE = "starlette._early_messages"
 
 
+# From here on the test client is made of httpx, before of requests.
+HTTPX_SINCE = "0.21.0"
+
+
+def client_package(release: str) -> str:
+    """Return the package that the test client of `release` is made of. Raises UnknownReleaseError."""
+    return "httpx" if parse(release) >= parse(HTTPX_SINCE) else "requests"
+
+
 def is_fixed(release: str) -> bool:
     """Return whether upstream's `release` has the fix. Raises UnknownReleaseError."""
     return parse(release) >= parse(FIXED)

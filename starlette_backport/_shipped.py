@@ -24,15 +24,19 @@ def functions(target: Target, module: types.ModuleType, release: str) -> typing.
             and candidate.__qualname__ == target.qualname
         )
 
-    class_name, name = target.qualname.split(".")
-    in_place = vars(vars(module).get(class_name, object)).get(name)
-    found = [in_place]
-    if not is_own(in_place):
+    found = [in_place(target, module)]
+    if not is_own(found[0]):
         # Somebody's wrapper. How it holds the function is up to it, but it does: ask the garbage collector.
         found = [held for held in gc.get_referrers(vars(module)) if is_own(held)]
     if not found:
-        raise unexpected(target, release, "no such function, but %r" % (in_place,))
+        raise unexpected(target, release, "no such function, but %r" % (in_place(target, module),))
     return found
+
+
+def in_place(target: Target, module: types.ModuleType) -> typing.Any:
+    """Return what stands where the release has the function: that one, somebody's wrapper, or None."""
+    class_name, name = target.qualname.split(".")
+    return vars(vars(module).get(class_name, object)).get(name)
 
 
 def check_unloaded(target: Target, release: str) -> None:

@@ -258,7 +258,8 @@ class Outcome(typing.NamedTuple):
 
     def as_unpatched(self) -> typing.Any:
         """Return what of it is not of the backport's making, nor of the time of day."""
-        return self.timeless().plain(), [re.sub("^(AssertionError: ).+", r"\1", error, flags=re.S) for error in self.errors]
+        errors = [re.sub("^(AssertionError: ).+", r"\1", error, flags=re.S) for error in self.errors]
+        return self.timeless().plain(), errors
 
 
 class Case(typing.NamedTuple):

@@ -409,20 +409,6 @@ def test_without_jinja2_requests_and_httpx():
     assert lines[3] == "not applied"
 
 
-def test_the_reproduction(request):
-    """Without the backport the release's bare AssertionError, with it the template."""
-    pytest.importorskip("jinja2", reason="the reproduction renders a template")
-    script = request.config.rootpath / "scripts" / "lib" / "reproduction.py"
-    run = "import runpy, sys; sys.argv = [%r] + %r; runpy.run_path(sys.argv[0], run_name='__main__')"
-    unpatched = python(run % (str(script), []), check=False)
-    assert unpatched.returncode == 1
-    assert "AssertionError\n" in unpatched.stdout
-    assert "starlette/middleware/base.py" in unpatched.stdout
-    patched = python(run % (str(script), ["--backport"]))
-    assert "response.template.name = 'index.html'" in patched.stdout
-    assert "'World'" in patched.stdout
-
-
 def test_nobody_waits_for_ever():
     """`apply()` in one thread while others import what it changes."""
     program = """

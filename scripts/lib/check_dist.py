@@ -18,12 +18,14 @@ def main(directory):
     with zipfile.ZipFile(wheel) as file:
         names = file.namelist()
         (metadata_name,) = [name for name in names if name.endswith(".dist-info/METADATA")]
+        entry_points = file.read(metadata_name.replace("METADATA", "entry_points.txt")).decode("utf-8")
         metadata = email.parser.Parser().parsestr(file.read(metadata_name).decode("utf-8"))
     modules = sorted(path.name for path in pathlib.Path("starlette_backport").iterdir() if path.is_file())
     expect(sorted(n.split("/")[1] for n in names if n.startswith("starlette_backport/")), modules, wheel.name)
     # Nothing that runs by itself, and nothing beside the package.
     expect({name.split("/")[0] for name in names if ".dist-info/" not in name}, {"starlette_backport"}, wheel.name)
-    expect([name for name in names if name.endswith("entry_points.txt")], [], "entry points")
+    command = ["[console_scripts]", "starlette-backport=starlette_backport._cli:main"]
+    expect(entry_points.split(), command, "entry points")
     expect(wheel.name.split("-")[2:], ["py3", "none", "any.whl"], "tags")
     expect(metadata["Name"], "starlette-backport", "name")
     expect(metadata["Requires-Python"], ">=3.6", "Requires-Python")

@@ -1,6 +1,7 @@
 """Show the bug on a real release, and then the backport: see README."""
 
 import argparse
+import json
 import os
 import re
 import subprocess
@@ -9,7 +10,6 @@ import sys
 import environments
 from environments import DATA, RELEASES, ROOT, key
 
-REPRODUCTION = os.path.join(environments.LIB, "reproduction.py")
 FIXED = "0.24.0"
 SHOWN = ["starlette", "anyio", "jinja2", "requests", "httpx", "starlette-backport"]
 
@@ -64,14 +64,15 @@ def main():
         return 2
     print("  " + versions(executable))
 
-    print("\n1. The reproduction without the backport:", flush=True)
-    broken = subprocess.call([executable, REPRODUCTION])
-    print("\n2. The same with `import starlette_backport; starlette_backport.apply()`:", flush=True)
-    fixed = subprocess.call([executable, REPRODUCTION, "--backport"])
-    if (broken, fixed) == (1, 0):
+    command = [executable, "-m", "starlette_backport"]
+    for name in "status", "verify":
+        print("\n$ python -m starlette_backport " + name, flush=True)
+        subprocess.call([*command, name])
+    facts = json.loads(subprocess.run([*command, "verify", "--json"], stdout=subprocess.PIPE).stdout)
+    if not facts["without"]["works"] and facts["with"]["works"]:
         print("\nStarlette %s fails without the backport, and works with it." % release)
         return 0
-    print("\nExpected a failure and then success, but found exit statuses %d and %d." % (broken, fixed))
+    print("\nExpected it to fail without the backport and to work with it, but found what is above.")
     return 1
 
 
