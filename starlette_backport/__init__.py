@@ -41,6 +41,8 @@ The map, from the inside out:
     ``apply()``, ``revert()``, ``applied()`` and ``status()``, on top of all that.
 ``__main__``, ``_cli``
     The command line, ``python -m starlette_backport``.
+``_report``
+    The facts that it tells.
 ``_stack``
     The middleware of an application, and what becomes of early messages there.
 ``_reproduction``

@@ -13,7 +13,7 @@ from starlette.middleware.gzip import GZipMiddleware
 from support import AFFECTED, CARRIER, FORK, NUMBERS, RELEASE, PassThrough, python
 
 import starlette_backport
-from starlette_backport import _cli, _stack
+from starlette_backport import _cli, _report, _stack
 
 CHANGES = AFFECTED and not FORK  # Whether there is anything to apply here.
 HAS_FIX = FORK or NUMBERS >= (0, 24, 0)
@@ -76,9 +76,9 @@ def test_the_test_client(cli):
 
 
 def test_a_test_client_that_is_missing(cli, monkeypatch, tmp_path):
-    assert _cli.tell_status(None)[0]["test_client"]["version"]
+    assert _report.tell_status(None)[0]["test_client"]["version"]
     monkeypatch.setattr(sys, "path", [str(tmp_path), str(tmp_path / "missing")])
-    assert _cli._test_client(RELEASE)["version"] is None
+    assert _report._test_client(RELEASE)["version"] is None
 
 
 def test_status_as_json(cli):
@@ -386,5 +386,8 @@ def test_as_a_module():
 
 
 def test_it_costs_nothing_when_it_is_not_used():
-    code = "import sys, starlette_backport; print([name for name in sys.modules if name.endswith(('_cli', '_stack'))])"
+    code = """
+import sys, starlette_backport
+print([name for name in sys.modules if name.startswith("starlette_backport.") and name.endswith(("_cli", "_report"))])
+"""
     assert python(code).stdout == "[]\n"
