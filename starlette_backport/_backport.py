@@ -109,8 +109,8 @@ def _has_fix(release: str) -> typing.Optional[str]:
     if _releases.is_fixed(release):
         return HAS_FIX
     base, _ = _installed.module_code(_releases.BASE)
-    if base is None:
-        return None
+    if base is None:  # As in a frozen application.
+        return IS_PATCHED if _installed.exists(_releases.PATCH_MODULE) else None
     if _releases.PATCH_MODULE in base.co_names:
         return IS_PATCHED
     return HAS_FIX if _releases.FIX_MARK in texts(base) else None

@@ -35,7 +35,9 @@ class Transplant:
         self.function = function
         self.shipped = function.__code__
         release = _twin(function, _copy(function.__code__))
-        objects = dict(donor.__globals__, release=release, shipped=_twin(function, function.__code__))
+        # Kept, so that the number of references to the shipped code is the same for all: see `_in_flight`.
+        self.before = _twin(function, function.__code__)
+        objects = dict(donor.__globals__, release=release, shipped=self.before)
         consts = [
             objects[const[1:-1]] if isinstance(const, str) and const.startswith("<") else const
             for const in donor.__code__.co_consts

@@ -50,6 +50,12 @@ def loaded(name: str) -> typing.Optional[types.ModuleType]:
     return module if isinstance(module, types.ModuleType) else None
 
 
+def exists(name: str) -> bool:
+    """Return whether module `name`, of this package, is there to be imported, from wherever modules come."""
+    _, roots = _package()
+    return loaded(name) is not None or find_spec(sys.meta_path, name, roots) is not None
+
+
 def is_being_imported(module: types.ModuleType) -> bool:
     return bool(getattr(module.__spec__, "_initializing", False))
 

@@ -68,6 +68,29 @@ class Unexpected(typing.Dict[str, typing.Any]):
         raise self.error
 
 
+class DoubtfulBody(typing.Dict[str, typing.Any]):
+    """A body after a start that may not have got through: whoever takes it for the start gets `error`."""
+
+    def __init__(self, message: Message, error: Exception) -> None:
+        super().__init__(message, type=_DoubtfulType(BODY))
+        self["type"].error = self.error = error
+
+    def __missing__(self, key: str) -> typing.Any:
+        # What the release wants of a start under ``python -O``, without having looked at the type.
+        raise self.error if key == "status" else KeyError(key)
+
+
+class _DoubtfulType(str):
+    error: Exception
+
+    def __eq__(self, other: typing.Any) -> bool:
+        if other == START:
+            raise self.error
+        return str.__eq__(self, other)
+
+    __hash__ = str.__hash__
+
+
 class Spare(typing.Dict[str, typing.Any]):
     """A message that the unpatched release would not have let through to here: it may get lost again."""
 
@@ -92,15 +115,15 @@ class Hold:
         if self.started:
             if type_ == BODY or type_ is NO_TYPE:
                 return message
-            return KEPT if isinstance(message, Spare) else self._stop(type_, BODY)
-        if type_ == START:
+            return KEPT if isinstance(message, Spare) else Unexpected(self.unexpected(type_, BODY))
+        if type_ == START or type_ is NO_TYPE:
+            # Without a type it is for the release to choke on, which under ``python -O`` takes it for the start.
             self.started = True
             return self._start(message) if self.held else message
         if type_ == BODY:
             self.started = True
-            return message if self.in_doubt else self._stop(type_, START)
-        if type_ is NO_TYPE:
-            return message
+            error = self.unexpected(type_, START)
+            return DoubtfulBody(message, error) if self.in_doubt else Unexpected(error)
         # The application may go on to use its own one for the next message.
         self.held.append(dict(message) if type(message) is dict else message)
         return KEPT
@@ -112,18 +135,15 @@ class Hold:
         """
         self.started = False
         self.in_doubt = True
-        headers = message.get("headers") if kind(message) == START else None
+        headers = message.get("headers") if isinstance(message, dict) else None
         if isinstance(headers, EarlyHeaders):
             self.held = headers.held
 
     def _start(self, message: Message) -> Message:
         try:
-            headers = EarlyHeaders(message["headers"], self.held)
-        except KeyError:
+            passed = dict(message, headers=EarlyHeaders(message["headers"], self.held))
+        except Exception:
             return message  # The release is to raise its own error.
         # From here on they live as long as their response, not as long as the application runs.
         self.held = []
-        return dict(message, headers=headers)
-
-    def _stop(self, received: typing.Any, expected: str) -> Message:
-        return Unexpected(self.unexpected(received, expected))
+        return passed

@@ -19,6 +19,8 @@ from ._messages import BODY, NO_TYPE, START, Message, Spare, kind
 DEBUG = "http.response.debug"
 TEMPLATE = "http.response.template"
 
+GZIP = "starlette.middleware.gzip"
+
 earlier = _in_flight.earlier
 
 
@@ -103,16 +105,43 @@ def client_handle_request(self: typing.Any, request: typing.Any) -> typing.Any:
     return release(stand_in(self, request), request)
 
 
-class PassingOn:
-    """A gzip responder as its own ``__call__`` sees it: what it would drop is sent on in its place."""
+class OtherMessages:
+    """The `send` of a gzip responder, by which also goes what that neither keeps nor compresses."""
 
-    def __init__(self, responder: typing.Any, send: typing.Any) -> None:
-        self.responder = responder
+    def __init__(self, send: typing.Any) -> None:
         self.server = send
         self.start_taken = False
         self.start_sent = False
         # What came in between: the responder keeps the start until the body shows whether to compress it.
         self.waiting: typing.List[Message] = []
+
+    async def __call__(self, message: typing.Any) -> None:
+        await self.server(message)
+        if kind(message) == START:
+            self.start_taken = self.start_sent = True
+            while self.waiting:
+                await self.server(self.waiting.pop(0))
+
+    async def pass_on(self, message: Message) -> None:
+        if self.start_taken:
+            # A `BaseHTTPMiddleware` around this one cannot carry it, and without us never had to.
+            message = Spare(message)
+            if not self.start_sent:
+                self.waiting.append(message)
+                return
+        await self.server(message)
+
+
+class GZipStandIn:
+    """A gzip responder as its own ``__call__`` sees it: with a `send_with_gzip` that drops nothing."""
+
+    def __init__(self, responder: typing.Any, others: OtherMessages) -> None:
+        self.responder = responder
+        self.others = others
+        # For `gzip_send`, however the responder's own `send` may be wrapped.
+        responder._starlette_backport_others = others
+        own = getattr(responder.send_with_gzip, "__func__", None)
+        self.overridden = getattr(own, "__globals__", {}).get("__name__") != GZIP
 
     @property
     def send(self) -> typing.Any:
@@ -131,47 +160,52 @@ class PassingOn:
     def send_with_gzip(self, message: typing.Any) -> typing.Any:
         type_ = kind(message)
         if type_ == START:
-            self.start_taken = True
-        if type_ in (START, BODY, NO_TYPE):
+            self.others.start_taken = True
+        # A subclass's own stays in charge. The release's we know: so all messages of a request are passed on or
+        # none, whatever is applied or reverted meanwhile.
+        if type_ in (START, BODY, NO_TYPE) or self.overridden:
             return self.responder.send_with_gzip(message)
-        return self.pass_on(message)
+        return self.others.pass_on(message)
 
-    async def pass_on(self, message: Message) -> None:
-        if self.start_taken:
-            # A `BaseHTTPMiddleware` around this one cannot carry it, and without us never had to.
-            message = Spare(message)
-            if not self.start_sent:
-                self.waiting.append(message)
-                return
-        await self.server(message)
 
-    async def send_out(self, message: typing.Any) -> None:
-        await self.server(message)
-        if kind(message) == START:
-            self.start_sent = True
-            while self.waiting:
-                await self.server(self.waiting.pop(0))
+def others_of(responder: typing.Any, message: typing.Any) -> typing.Optional[OtherMessages]:
+    """Return what passes on `message`, if it is one that `responder` would drop."""
+    if kind(message) in (START, BODY, NO_TYPE):
+        return None
+    return getattr(responder, "_starlette_backport_others", None)
+
+
+async def gzip_send(self: typing.Any, message: typing.Any) -> None:
+    release: typing.Any = "<release>"
+    others_of: typing.Any = "<others_of>"
+    others = others_of(self, message)
+    if others is None:
+        await release(self, message)
+    else:
+        await others.pass_on(message)
 
 
 async def gzip_call(self: typing.Any, scope: typing.Any, receive: typing.Any, send: typing.Any) -> None:
     release: typing.Any = "<release>"
     shipped: typing.Any = "<shipped>"
     earlier: typing.Any = "<earlier>"
-    passing_on: typing.Any = "<PassingOn>"
+    others: typing.Any = "<OtherMessages>"
+    stand_in: typing.Any = "<GZipStandIn>"
     if earlier and earlier.enclose_this():
         await shipped(self, scope, receive, send)
     else:
-        passing = passing_on(self, send)
-        await release(passing, scope, receive, passing.send_out)
+        send = others(send)
+        await release(stand_in(self, send), scope, receive, send)
 
 
 async def gzip_call_asgi2(self: typing.Any, receive: typing.Any, send: typing.Any) -> None:
     release: typing.Any = "<release>"
     shipped: typing.Any = "<shipped>"
     earlier: typing.Any = "<earlier>"
-    passing_on: typing.Any = "<PassingOn>"
+    others: typing.Any = "<OtherMessages>"
+    stand_in: typing.Any = "<GZipStandIn>"
     if earlier and earlier.enclose_this():
         await shipped(self, receive, send)
     else:
-        passing = passing_on(self, send)
-        await release(passing, receive, passing.send_out)
+        send = others(send)
+        await release(stand_in(self, send), receive, send)

@@ -125,10 +125,17 @@ TARGETS = (
         ("0.12.0b1", _template, "a0d3110c", "671eb097", "671eb097"),
     ),
     _shipped(
-        "starlette.middleware.gzip",
+        _neighbours.GZIP,
         "GZipResponder.__call__",
         ("0.9.9", _neighbours.gzip_call_asgi2, "f7a93d94", "f4fab33f", "f4fab33f"),
         ("0.12.0b1", _neighbours.gzip_call, "e140dccb", "3b424916", "3b424916"),
+    ),
+    _shipped(
+        _neighbours.GZIP,
+        "GZipResponder.send_with_gzip",
+        ("0.9.9", _neighbours.gzip_send, "27b66298", "51a66356", "51a66356"),
+        ("0.14.2", _neighbours.gzip_send, "5677fc29", "51a66356", "51a66356"),
+        ("0.22.0", _neighbours.gzip_send, "f2c95ae8", "13626bf0", "13626bf0"),
     ),
     _shipped(
         "starlette.testclient",

@@ -25,11 +25,8 @@ def carrying_class(response_class: typing.Any) -> typing.Any:
     """
 
     async def call(self: typing.Any, *args: typing.Any, **kwargs: typing.Any) -> None:
-        # ``send`` comes last, in ASGI 2 and in ASGI 3.
-        if "send" not in kwargs:
-            *channels, kwargs["send"] = args
-            args = tuple(channels)
-        send = kwargs.pop("send")
+        # ``send`` comes last, in ASGI 2 and in ASGI 3; somebody's wrapper may want it where it was.
+        send = kwargs["send"] if "send" in kwargs else args[-1]
         held: typing.List[Message] = self._starlette_backport_held
 
         async def send_held_first(message: typing.Any) -> None:
@@ -38,11 +35,16 @@ def carrying_class(response_class: typing.Any) -> typing.Any:
                     await send(held.pop(0))
             await send(message)
 
-        await response_class.__call__(self, *args, send=send_held_first, **kwargs)
+        if "send" in kwargs:
+            kwargs["send"] = send_held_first
+        else:
+            args = (*args[:-1], send_held_first)
+        await response_class.__call__(self, *args, **kwargs)
 
     namespace = {
         "__call__": call,
         "__module__": response_class.__module__,
+        "__qualname__": response_class.__qualname__,
         # For those that middleware makes of this class itself.
         "_starlette_backport_held": (),
     }

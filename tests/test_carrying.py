@@ -2,13 +2,17 @@
 
 import asyncio
 import gc
+import importlib
 import weakref
 
 import pytest
+from starlette.middleware.gzip import GZipMiddleware, GZipResponder
 from starlette.responses import PlainTextResponse, StreamingResponse
 from support import (
+    ASGI2,
     BODY,
     DEBUG,
+    NUMBERS,
     PUSH,
     START,
     UNKNOWN,
@@ -301,6 +305,182 @@ def test_headers_that_are_no_list(headers):
     messages, error = serve(PassThrough(raw(program)))
     assert error is None
     assert messages[:2] == [PUSH, {"type": "http.response.start", "status": 200, "headers": headers}]
+
+
+def test_a_message_that_the_application_uses_again_and_again():
+    async def program(scope, receive, send):
+        message = {}
+        for next_one in (DEBUG, PUSH, start(), body(b"one", True), BODY):
+            message.clear()
+            message.update(next_one)
+            await send(message)
+            await asyncio.sleep(0)
+
+    messages, error = serve(PassThrough(raw(program)))
+    assert error is None
+    assert messages[:2] == [DEBUG, PUSH]
+    assert messages[2]["type"] == "http.response.start"
+
+
+@pytest.mark.parametrize("early", [[], [PUSH]], ids=["nothing early", "early"])
+def test_another_streaming_response(monkeypatch, early):
+    """What the module has by that name is what `call_next` returns, with early messages and without."""
+    base = importlib.import_module("starlette.middleware.base")
+    made = []
+
+    class Traced(StreamingResponse):
+        pass
+
+    def make(*args, **kwargs):
+        made.append(Traced(*args, **kwargs))
+        return made[-1]
+
+    monkeypatch.setattr(base, "StreamingResponse", make)
+    messages, error = serve(PassThrough(sending(*early, START, BODY)))
+    assert error is None
+    assert messages[: len(early)] == early
+    assert isinstance(made[0], Traced)
+    assert repr(type(made[0])) == repr(Traced)
+
+
+def test_a_wrapper_of_the_response(monkeypatch):
+    """It gets what it would get: the channels, by their positions."""
+    call_response = StreamingResponse.__call__
+    got = []
+
+    async def traced(self, *args):
+        got.append(len(args))
+        await call_response(self, *args)
+
+    monkeypatch.setattr(StreamingResponse, "__call__", traced)
+    messages, error = serve(PassThrough(sending(PUSH, START, BODY)))
+    assert error is None
+    assert types_of(messages)[:2] == ["http.response.push", "http.response.start"]
+    assert got == [2 if ASGI2 else 3]
+
+
+def test_a_response_that_is_called_with_names():
+    @middleware
+    async def naming(self, request, call_next):
+        response = await call_next(request)
+
+        async def answer(*args):
+            names = ("receive", "send") if ASGI2 else ("scope", "receive", "send")
+            await response(**dict(zip(names, args)))
+
+        return answer
+
+    messages, error = serve(naming(sending(PUSH, START, BODY)))
+    assert error is None
+    assert types_of(messages)[:2] == ["http.response.push", "http.response.start"]
+
+
+def test_gzip_leaves_nothing_to_the_garbage_collector():
+    scope = http_scope(headers=[(b"accept-encoding", b"gzip")])
+    gc.collect()
+    gc.disable()
+    try:
+        for _ in range(5):
+            serve(GZipMiddleware(sending(PUSH, START, BODY)), dict(scope))
+        left = [thing for thing in gc.get_objects() if isinstance(thing, GZipResponder)]
+    finally:
+        gc.enable()
+    assert left == []
+
+
+class Kept(GZipResponder):
+    """Deals with one kind of messages itself, drops another one, and leaves the rest to gzip."""
+
+    async def send_with_gzip(self, message):
+        if message["type"] == "x.own":
+            await self.send({"type": "x.done"})
+        elif message["type"] != "x.drop":
+            await super().send_with_gzip(message)
+
+
+class StartsItself(GZipResponder):
+    """Leaves all but the response to gzip."""
+
+    async def send_with_gzip(self, message):
+        if message["type"] in ("http.response.start", "http.response.body"):
+            await self.send(message)
+        else:
+            await super().send_with_gzip(message)
+
+
+def gzip_with(responder, app):
+    return (lambda scope: responder(app, scope, 500)) if ASGI2 else responder(app, 500)
+
+
+@pytest.mark.parametrize("layers", [0, 1])
+def test_a_gzip_responder_that_deals_with_messages_itself(layers):
+    app = gzip_with(Kept, sending({"type": "x.own"}, PUSH, {"type": "x.drop"}, START, BODY))
+    for _ in range(layers):
+        app = PassThrough(app)
+    messages, error = serve(app)
+    assert error is None
+    assert types_of(messages)[:3] == ["x.done", "http.response.push", "http.response.start"]
+
+
+def test_a_gzip_responder_that_starts_itself():
+    app = gzip_with(StartsItself, sending(DEBUG, START, PUSH, BODY))
+    messages, error = serve(app)
+    assert error is None
+    early, start, *others = types_of(messages)
+    assert [early, start, *sorted(others)] == (
+        ["http.response.debug", "http.response.start", "http.response.body", "http.response.push"]
+    )
+    # Around it, what comes after the start cannot be carried, and gets lost as it did.
+    messages, error = serve(PassThrough(app))
+    assert error is None
+    assert types_of(messages)[:2] == ["http.response.debug", "http.response.start"]
+
+
+def test_a_wrapper_of_what_gzip_sends_with(monkeypatch):
+    send_with_gzip = GZipResponder.send_with_gzip
+    seen = []
+
+    async def traced(self, message):
+        seen.append(message["type"])
+        await send_with_gzip(self, message)
+
+    monkeypatch.setattr(GZipResponder, "send_with_gzip", traced)
+    scope = http_scope(headers=[(b"accept-encoding", b"gzip")])
+    messages, error = serve(GZipMiddleware(sending(PUSH, START, BODY)), scope)
+    assert error is None
+    assert types_of(messages) == seen == ["http.response.push", "http.response.start", "http.response.body"]
+
+
+@pytest.mark.skipif(NUMBERS < (0, 21, 0), reason="these releases keep all, or tell the application that nobody listens")
+def test_held_messages_die_when_nobody_takes_the_start():
+    """Once the start has been sent, they are no longer the application's."""
+
+    class Content(dict):
+        pass
+
+    alive = []
+
+    async def program(scope, receive, send):
+        content = Content()
+        reference = weakref.ref(content)
+        await send({"type": "x.early", "content": content})
+        del content
+        await asyncio.sleep(0.03)
+        alive.append(reference() is not None)
+        await send(start())
+        gc.collect()
+        alive.append(reference() is not None)
+
+    @middleware
+    async def impatient(self, request, call_next):
+        task = asyncio.ensure_future(call_next(request))
+        await asyncio.sleep(0.01)
+        task.cancel()
+        await asyncio.wait([task])
+        return PlainTextResponse("other")
+
+    serve(impatient(raw(program)))
+    assert alive == [True, False]
 
 
 def test_held_messages_die_with_their_response():

@@ -10,6 +10,7 @@ from support import (
     FORK,
     NUMBERS,
     PUSH,
+    QUEUE,
     START,
     UNKNOWN,
     PassThrough,
@@ -20,8 +21,10 @@ from support import (
     middleware,
     needs_unpatched,
     python,
+    raw,
     sending,
     serve,
+    start,
     types_of,
 )
 
@@ -144,6 +147,20 @@ def test_an_error_after_the_start_comes_after_what_was_sent(patched):
     assert types_of(messages)[:3] == ["http.response.push", "http.response.start", "http.response.body"]
 
 
+@pytest.mark.skipif(QUEUE, reason="these releases do not use anyio")
+def test_a_body_after_a_start_that_was_cancelled(patched):
+    import anyio
+
+    async def program(scope, receive, send):
+        with anyio.CancelScope() as cancelled:
+            cancelled.cancel()
+            await send(start())
+        await send(BODY)
+
+    _, error = serve(AuditMiddleware(raw(program)))
+    assert "AuditMiddleware got 'http.response.body'" in str(leaf(error, UnexpectedMessageError))
+
+
 OPTIMIZED = """
 import sys
 import starlette_backport
@@ -158,6 +175,10 @@ for messages in ([BODY], [START, START], [START, PUSH, BODY]):
     print(type(error).__name__, isinstance(error, AssertionError))
 messages, error = serve(PassThrough(sending(PUSH, START, BODY)))
 print(types_of(messages)[:2], error)
+# Without a type, the first message is the start and the others are the body: as on the release.
+for messages in ([{"status": 200, "headers": []}, {"body": b"x"}], [PUSH, {"status": 200, "headers": []}, BODY]):
+    messages, error = serve(PassThrough(sending(*messages)))
+    print(types_of(messages), content_of(messages), error)
 starlette_backport.revert()
 print(starlette_backport.status().state)
 """
@@ -167,4 +188,10 @@ def test_all_the_same_under_python_O():
     lines = python(OPTIMIZED, "-O").stdout.splitlines()
     assert lines[:3] == ["UnexpectedMessageError True"] * 3
     state = "not needed" if FORK else "not applied"
-    assert lines[3:] == ["['http.response.push', 'http.response.start'] None", state]
+    push, start, body = ("'http.response.%s'" % name for name in ("push", "start", "body"))
+    assert lines[3:] == [
+        "[%s, %s] None" % (push, start),
+        "[%s, %s, %s] b'x' None" % (start, body, body),
+        "[%s, %s, %s, %s] b'body' None" % (push, start, body, body),
+        state,
+    ]

@@ -53,6 +53,34 @@ for warning in caught:
     )
 
 
+FROZEN = """
+import importlib.abc, importlib.util, os, sys
+
+class Importer(importlib.abc.MetaPathFinder, importlib.abc.InspectLoader):
+    def path(self, name):
+        base = os.path.join(%r, *name.split("."))
+        return next((path for path in (base + "/__init__.py", base + ".py") if os.path.exists(path)), None)
+
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] == "starlette" and self.path(name):
+            return importlib.util.spec_from_loader(name, self, is_package=self.path(name).endswith("__init__.py"))
+
+    def get_source(self, name):
+        with open(self.path(name)) as file:
+            return file.read()
+
+sys.meta_path.insert(0, Importer())
+import starlette_backport
+print(starlette_backport.apply().reason)
+import starlette.middleware.base
+print(starlette_backport.apply().reason)
+"""
+
+
+def test_one_that_is_frozen_is_recognised_too():
+    assert python(FROZEN % str(pathlib.Path(starlette.__file__).parents[1])).stdout.splitlines() == [PATCHED] * 2
+
+
 def test_the_version_that_is_installed_says_so():
     """And it is the one that patches/hashes.txt has, upstream's with a local part."""
     hashes = (pathlib.Path(REPOSITORY) / "patches" / "hashes.txt").read_text()

@@ -13,6 +13,7 @@ MESSAGES = st.lists(
     st.one_of(
         st.builds(lambda type_, number: {"type": type_, "n": number, "headers": [number]}, TYPES, st.integers()),
         st.just({}),
+        st.just({"headers": [0]}),
         st.just({"type": START}),
     ),
     max_size=8,
@@ -24,7 +25,13 @@ def expected(messages):
     seen, early, started = [], [], False
     for message in messages:
         if "type" not in message:
-            seen.append(("as it is", message))
+            # Before the start, under python -O the release takes it for that.
+            if not started and early and "headers" in message:
+                seen.append(("start with", (message["headers"], early)))
+                early = []
+            else:
+                seen.append(("as it is", message))
+            started = True
         elif message["type"] in (START, BODY):
             if started != (message["type"] == BODY):
                 seen.append(("error", (message["type"], BODY if started else START)))
@@ -103,6 +110,20 @@ def test_a_start_that_may_have_been_delivered():
     hold = Hold(lambda received, wanted: ValueError(received, wanted))
     hold.undelivered(hold.take({"type": START}))
     assert hold.take({"type": BODY}) == {"type": BODY}
+
+
+def test_a_body_that_arrives_instead_of_such_a_start():
+    hold = Hold(lambda received, wanted: ValueError(received, wanted))
+    hold.undelivered(hold.take({"type": START}))
+    body = hold.take({"type": BODY, "more_body": False})
+    assert body["type"] == BODY
+    assert {body["type"]: 1}[BODY] == 1
+    assert body.get("body", b"") == b""
+    with pytest.raises(KeyError, match="'body'"):
+        body["body"]
+    for look in (lambda: body["type"] == START, lambda: body["status"]):
+        with pytest.raises(ValueError, match=BODY):
+            look()
 
 
 def test_a_spare_message_gets_lost_where_the_release_would_have_lost_it():

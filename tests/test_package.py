@@ -92,6 +92,7 @@ CALL = "starlette.middleware.base.BaseHTTPMiddleware.__call__"
 OLD_TEMPLATE = "starlette.responses.TemplateResponse.__call__"
 TEMPLATE = "starlette.templating._TemplateResponse.__call__"
 GZIP = "starlette.middleware.gzip.GZipResponder.__call__"
+GZIP_SEND = "starlette.middleware.gzip.GZipResponder.send_with_gzip"
 SEND = "starlette.testclient._ASGIAdapter.send"
 HANDLE = "starlette.testclient._TestClientTransport.handle_request"
 
@@ -100,10 +101,10 @@ HANDLE = "starlette.testclient._TestClientTransport.handle_request"
     ("releases", "names"),
     [
         (["0.9.8"], []),
-        (["0.9.9", "0.9.10", "0.10.3"], [CALL_NEXT, OLD_TEMPLATE, GZIP, SEND]),
-        (["0.10.4", "0.11.4", "0.12.0b1", "0.14.2"], [CALL_NEXT, TEMPLATE, GZIP, SEND]),
-        (["0.15.0", "0.20.4"], [CALL, TEMPLATE, GZIP, SEND]),
-        (["0.21.0", "0.23.1"], [CALL, TEMPLATE, GZIP, HANDLE]),
+        (["0.9.9", "0.9.10", "0.10.3"], [CALL_NEXT, OLD_TEMPLATE, GZIP, GZIP_SEND, SEND]),
+        (["0.10.4", "0.11.4", "0.12.0b1", "0.14.2"], [CALL_NEXT, TEMPLATE, GZIP, GZIP_SEND, SEND]),
+        (["0.15.0", "0.20.4"], [CALL, TEMPLATE, GZIP, GZIP_SEND, SEND]),
+        (["0.21.0", "0.23.1"], [CALL, TEMPLATE, GZIP, GZIP_SEND, HANDLE]),
         (["0.24.0", "0.24.0+local", "0.25.0", "1.0"], []),
     ],
 )

@@ -166,7 +166,7 @@ def test_changes_elsewhere_are_none_of_its_business(copy):
         "PATCHED_BY = 'somebody'\n\n\nclass BaseHTTPMiddleware",
     )
     edit(copy, "responses.py", "class Response", "# A comment.\nclass Response")
-    edit(copy, "middleware/gzip.py", "< self.minimum_size", "<= self.minimum_size")
+    edit(copy, "middleware/gzip.py", "minimum_size: int = 500", "minimum_size: int = 501")
     assert apply_to(copy)[1:] == ["applied"]
 
 

@@ -14,6 +14,7 @@ FUNCTIONS = (
     "starlette.middleware.base.BaseHTTPMiddleware." + CARRIER,
     TEMPLATE + ".__call__",
     "starlette.middleware.gzip.GZipResponder.__call__",
+    "starlette.middleware.gzip.GZipResponder.send_with_gzip",
     "starlette.testclient." + CLIENT,
 )
 

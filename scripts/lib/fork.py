@@ -9,6 +9,7 @@ import concurrent.futures
 import hashlib
 import os
 import re
+import signal
 import sys
 import tempfile
 import zipfile
@@ -28,8 +29,8 @@ HASHES_HEAD = """\
 # What a release says about itself; installers add more, and RECORD is made anew.
 INFORMATION = re.compile("METADATA|WHEEL|top_level.txt|LICENSE.*|licenses")
 
-# Where time starts for zip files: unless SOURCE_DATE_EPOCH says so, no file is of any other time.
-EPOCH = "315532800"
+# Where time starts for zip files, and where it ends; unless SOURCE_DATE_EPOCH says so, no file is of any other time.
+EPOCH, LAST_EPOCH = "315532800", "4354819200"
 
 
 def fork_version(release):
@@ -127,11 +128,32 @@ def parse(argv):
         parser.error("expected either --all or releases, found %s" % ("both" if arguments.all else "none"))
     if arguments.record and not arguments.all:
         parser.error("expected --record with --all: patches/hashes.txt is about all releases")
-    if not os.environ.setdefault("SOURCE_DATE_EPOCH", EPOCH).isdigit():
-        parser.error("expected SOURCE_DATE_EPOCH to be a number of seconds, found %r" % os.environ["SOURCE_DATE_EPOCH"])
+    epoch = os.environ.setdefault("SOURCE_DATE_EPOCH", EPOCH)
+    if not (epoch.isdigit() and int(EPOCH) <= int(epoch) < int(LAST_EPOCH)):
+        parser.error("expected SOURCE_DATE_EPOCH to be seconds from %s to %s, found %r" % (EPOCH, LAST_EPOCH, epoch))
     # Where the command was given, not where scripts/ is.
     arguments.out = os.path.join(os.environ.get("STARTED_IN", ""), arguments.out)
     return arguments
+
+
+def build_all(releases, out, known):
+    """Build all `releases`, some at once; return their SHA-256, without those that could not be built."""
+    digests = {}
+    pool = concurrent.futures.ThreadPoolExecutor(os.cpu_count())
+    futures = [pool.submit(build, release, out, known.get(fork_version(release))) for release in releases]
+    try:
+        for release, future in zip(releases, futures):
+            try:
+                digests[release] = future.result()
+                print("%s  %s" % (digests[release], wheel_name(release)), flush=True)
+            except PatchError as exc:
+                print("scripts/build-fork: %s" % exc, file=sys.stderr, flush=True)
+    finally:
+        # On Ctrl-C, those that have begun come to their end, and no other begins.
+        for future in futures:
+            future.cancel()
+        pool.shutdown()
+    return digests
 
 
 def main(argv):
@@ -140,22 +162,21 @@ def main(argv):
     known = recorded()
     if arguments.record or os.environ["SOURCE_DATE_EPOCH"] != EPOCH:
         known = {}
-    digests, problems = {}, 0
     try:
         os.makedirs(arguments.out, exist_ok=True)
+        tempfile.TemporaryDirectory(dir=arguments.out).cleanup()
     except OSError as exc:
         sys.exit("scripts/build-fork: expected to be able to write to %s: %s" % (arguments.out, exc))
-    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
-        futures = [pool.submit(build, r, arguments.out, known.get(fork_version(r))) for r in releases]
-        for release, future in zip(releases, futures):
-            try:
-                digests[release] = future.result()
-                print("%s  %s" % (digests[release], wheel_name(release)), flush=True)
-            except PatchError as exc:
-                problems += 1
-                print("scripts/build-fork: %s" % exc, file=sys.stderr, flush=True)
-    if problems:
-        print("%d of %d wheels were not built: see above" % (problems, len(releases)), file=sys.stderr)
+    # As Ctrl-C does, the signal of those who want to end it is to leave nothing half-done.
+    signal.signal(signal.SIGTERM, lambda *args: sys.exit(143))
+    try:
+        digests = build_all(releases, arguments.out, known)
+    except KeyboardInterrupt:
+        print("Stopped; the wheels named above are complete.", file=sys.stderr)
+        return 130
+    if len(digests) < len(releases):
+        missing = len(releases) - len(digests)
+        print("%d of %d wheels were not built: see above" % (missing, len(releases)), file=sys.stderr)
         return 1
     if arguments.record:
         write_hashes(digests)

@@ -1,6 +1,7 @@
 """The diffs in patches/: which releases take which, and a release's files with them applied."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -13,6 +14,12 @@ BUILD_CONSTRAINTS = os.path.join(LIB, "build-constraints.txt")
 
 # Not shared with other uses of uv, which build source archives with any setuptools.
 CACHE = os.path.join(ROOT, ".tools", "releases")
+
+
+# Where packages come from, and whom to trust; all other settings of uv's would make another wheel, or none.
+SETTINGS = re.compile(
+    "UV_(DEFAULT_INDEX|EXTRA_INDEX|INDEX|FIND_LINKS|NATIVE_TLS|SYSTEM_CERTS|INSECURE|HTTP|KEYRING|OFFLINE|CONFIG_FILE)"
+)
 
 
 class PatchError(Exception):
@@ -48,7 +55,8 @@ def series(name):
 
 def fetch(release, directory):
     """Install `release` from the package index into `directory`, if it is the archive that we know."""
-    requirement = "starlette==%s --hash=sha256:%s" % (release, RELEASES[release]["sha256"])
+    # Three: `==` would take a build of our own, too, where one can be found.
+    requirement = "starlette===%s --hash=sha256:%s" % (release, RELEASES[release]["sha256"])
     with tempfile.TemporaryDirectory() as temporary:
         path = os.path.join(temporary, "requirements.txt")
         with open(path, "w") as file:
@@ -56,7 +64,11 @@ def fetch(release, directory):
         command = [os.environ["UV"], "pip", "install", "--quiet", "--python", sys.executable]
         command += ["--no-deps", "--require-hashes", "--requirements", path, "--target", directory]
         command += ["--build-constraints", BUILD_CONSTRAINTS, "--cache-dir", CACHE, "--link-mode", "copy"]
-        process = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, encoding="utf-8")
+        command += ["--no-compile-bytecode"]
+        environment = {k: v for k, v in os.environ.items() if not k.startswith("UV_") or SETTINGS.match(k)}
+        process = subprocess.run(
+            command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, encoding="utf-8"
+        )
     if process.returncode:
         raise PatchError(
             "Could not get Starlette %s with the SHA-256 recorded in scripts/lib/releases.json, %s:\n%s"
