@@ -88,6 +88,8 @@ def uv(*arguments):
 def install_fork(release, here):
     """Install the build of `release` as from an index of one's own; what pins the release is content with it."""
     source = ["--find-links", os.environ["STARLETTE_BACKPORT_FORKS"]]
+    # Not what uv has kept of another build of the same version.
+    source += ["--refresh-package", "starlette", "--reinstall-package", "starlette"]
     uv("pip", "install", "--no-deps", "starlette==%s+backport.%s" % (release, fork_revision()), *(source + here))
     shipped = os.path.join(sys.prefix, "shipped")  # Read by tests/peer.py.
     uv("pip", "install", "--no-deps", "--target", shipped, "starlette===" + release, *here)
