@@ -3,6 +3,7 @@
 Nothing waits for an import while it holds the lock: the importing thread may want it at the end.
 """
 
+import contextlib
 import itertools
 import threading
 import types
@@ -26,6 +27,8 @@ class _State:
         self.transplants: typing.Dict[types.FunctionType, Transplant] = {}
         # Who wants it applied: `apply` itself, and one object for each `applied()` at the moment.
         self.holders: typing.Set[typing.Any] = set()
+        # Those of them that wait for the end of a `suspended()`.
+        self.waiting: typing.Set[typing.Any] = set()
 
 
 _state = _State()
@@ -43,7 +46,8 @@ def hold(holder: typing.Any) -> None:
 
 def let_go(holder: typing.Any) -> None:
     with lock:
-        _state.holders.discard(holder)
+        # Within `suspended()` it is what is applied there that `holder` lets go of first.
+        (_state.holders if holder in _state.holders else _state.waiting).discard(holder)
         if not _state.holders:
             _undo()
 
@@ -53,6 +57,33 @@ def undo() -> None:
     with lock:
         _state.holders.clear()
         _undo()
+
+
+@contextlib.contextmanager
+def suspended() -> typing.Iterator[None]:
+    """Put everything back for the time of a ``with`` block, and do it again for those who still hold it then.
+
+    What is applied or put back within the block is a matter of the block, but for what is still held at its end.
+    """
+    with lock:
+        holders = set(_state.holders)
+        _state.waiting.update(holders)
+        undo()
+    try:
+        yield
+    finally:
+        with lock:
+            # Without those who let go meanwhile.
+            holders &= _state.waiting
+            _state.waiting -= holders
+            _state.holders |= holders
+        if holders:
+            # On its own behalf: any of those may let go at any time.
+            own = object()
+            try:
+                do(_installed.release(), own)
+            finally:
+                let_go(own)
 
 
 def do(release: str, holder: typing.Any) -> None:

@@ -11,7 +11,7 @@ from starlette.responses import StreamingResponse
 from support import BODY, CARRIER, PUSH, START, PassThrough, sending, serve
 
 import starlette_backport
-from starlette_backport import _in_flight
+from starlette_backport import _in_flight, _process
 
 MODULES = [
     "starlette",
@@ -176,3 +176,129 @@ def test_revert_within_applied():
         starlette_backport.revert()
         assert starlette_backport.status().state == "not applied"
     assert starlette_backport.status().state == "not applied"
+
+
+def state():
+    return starlette_backport.status().state
+
+
+def test_suspended_is_unpatched_for_a_while():
+    before = snapshot()
+    starlette_backport.apply()
+    with _process.suspended():
+        assert differences(before, snapshot()) == []
+    assert state() == "applied"
+    _, error = serve(PassThrough(sending(PUSH, START, BODY)))
+    assert error is None
+    starlette_backport.revert()
+    assert differences(before, snapshot()) == []
+
+
+def test_suspended_where_nothing_is_applied():
+    before = snapshot()
+    with _process.suspended():
+        assert state() == "not applied"
+    assert differences(before, snapshot()) == []
+
+
+def test_suspended_ends_with_an_error_as_well():
+    starlette_backport.apply()
+    with pytest.raises(ZeroDivisionError), _process.suspended():
+        raise ZeroDivisionError
+    assert state() == "applied"
+
+
+def test_applied_within_suspended():
+    with starlette_backport.applied():
+        with _process.suspended():
+            with starlette_backport.applied():
+                assert state() == "applied"
+            assert state() == "not applied"
+        assert state() == "applied"
+    assert state() == "not applied"
+
+
+def test_apply_within_suspended_stays():
+    with starlette_backport.applied():
+        with _process.suspended():
+            starlette_backport.apply()
+        assert state() == "applied"
+    assert state() == "applied"
+
+
+def test_revert_within_suspended_is_for_that_while():
+    with starlette_backport.applied():
+        with _process.suspended():
+            starlette_backport.apply()
+            starlette_backport.revert()
+            assert state() == "not applied"
+        assert state() == "applied"
+    assert state() == "not applied"
+
+
+def test_apply_that_does_nothing_within_suspended(monkeypatch):
+    """It gives up what it holds within the block, and not what it held before."""
+    starlette_backport.apply()
+    with _process.suspended():
+        monkeypatch.setenv("STARLETTE_BACKPORT_DISABLE", "1")
+        assert starlette_backport.apply().state == "disabled"
+        monkeypatch.delenv("STARLETTE_BACKPORT_DISABLE")
+    assert state() == "applied"
+
+
+def test_applied_that_ends_within_suspended():
+    context = starlette_backport.applied()
+    context.__enter__()
+    with _process.suspended():
+        context.__exit__(None, None, None)
+    assert state() == "not applied"
+    with starlette_backport.applied():
+        pass
+    assert state() == "not applied"
+
+
+def test_applied_that_ends_just_when_suspended_does(monkeypatch):
+    do = _process.do
+    context = starlette_backport.applied()
+    context.__enter__()
+
+    def late(*args):
+        context.__exit__(None, None, None)
+        do(*args)
+
+    with _process.suspended():
+        monkeypatch.setattr(_process, "do", late)
+    assert state() == "not applied"
+
+
+def test_suspended_within_suspended():
+    with starlette_backport.applied(), _process.suspended():
+        with _process.suspended():
+            assert state() == "not applied"
+        assert state() == "not applied"
+        with starlette_backport.applied():
+            with _process.suspended():
+                assert state() == "not applied"
+            assert state() == "applied"
+        assert state() == "not applied"
+    assert state() == "not applied"
+
+
+def test_suspended_that_cannot_be_applied_again():
+    """Whoever holds it lets go as ever, and all is well the next time."""
+    function = vars(BaseHTTPMiddleware)[CARRIER]
+    shipped = function.__code__
+
+    async def other(self, *args):
+        raise NotImplementedError
+
+    try:
+        with starlette_backport.applied():
+            with pytest.raises(starlette_backport.UnexpectedCodeError), _process.suspended():
+                function.__code__ = other.__code__
+            assert state() == "not applied"
+    finally:
+        function.__code__ = shipped
+    with starlette_backport.applied():
+        assert state() == "applied"
+    assert state() == "not applied"
