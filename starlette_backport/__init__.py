@@ -47,6 +47,8 @@ The map, from the inside out:
     The middleware of an application, and what becomes of early messages there.
 ``_reproduction``
     The bug, in a process of its own.
+``pytest_plugin``
+    All of a run of pytest with the backport. No other module imports it.
 ``_errors``
     The exceptions and the warning.
 """

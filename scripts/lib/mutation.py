@@ -48,6 +48,7 @@ LIKELY = {
     "_releases": ["test_status.py"],
     "_responses": ["test_carrying.py"],
     "_shipped": ["test_refusal.py", "test_apply.py"],
+    "pytest_plugin": ["test_pytest_plugin.py"],
 }
 
 # Hypothesis is to find a failing example, and not to go on until it has the smallest.
