@@ -62,7 +62,7 @@ def pytest_report_header() -> str:
     return "starlette-backport: Starlette %s %s" % (found.starlette, says)
 
 
-@pytest.hookimpl(tryfirst=True)
+@pytest.hookimpl(tryfirst=True)  # Before xdist, which lets nobody else collect.
 def pytest_collection(session: "pytest.Session") -> None:
     """Warn where the backport is not needed: from now on pytest has an eye on warnings."""
     if status().state != "not needed" or hasattr(session.config, "workerinput"):

@@ -7,7 +7,7 @@ import subprocess
 import sys
 
 import pytest
-from support import AFFECTED, FORK, LAST_OF_FORM, NUMBERS, RELEASE
+from support import AFFECTED, FORK, LAST_OF_FORM, NUMBERS, RELEASE, python
 
 import starlette_backport
 
@@ -17,7 +17,7 @@ HAS_FIX = FORK or NUMBERS >= (0, 24, 0)
 where_it_applies = pytest.mark.skipif(not CAN_BE_PATCHED, reason="there is nothing to apply here")
 where_it_does_not = pytest.mark.skipif(CAN_BE_PATCHED, reason="needs a Starlette that does not need the backport")
 on_edges = pytest.mark.skipif(
-    RELEASE not in LAST_OF_FORM, reason="how a run of pytest ends is tried on the last release of each form"
+    RELEASE not in LAST_OF_FORM, reason="this hardly depends on the release: the last of each form will do"
 )
 
 CARRIES = """
@@ -145,6 +145,14 @@ def test_fixture_after():
     assert starlette_backport.status().state == "applied"
 """
 
+# Another plugin, one that pytest asks before those named earlier.
+EARLY = """
+import carrying
+
+def pytest_load_initial_conftests():
+    assert carrying.carries()
+"""
+
 MARKED_MODULE = """
 import carrying
 import pytest
@@ -189,8 +197,8 @@ QUICK = ["-p", "no:cacheprovider", "-p", "no:hypothesispytest"]
 
 @where_it_applies
 def test_the_run_is_patched_but_for_marked_tests(project):
-    ini = "[pytest]\naddopts = -p starlette_backport.pytest_plugin --strict-markers\n"
-    project.write(**{"conftest.py": CONFTEST, "pytest.ini": ini})
+    ini = "[pytest]\naddopts = -p starlette_backport.pytest_plugin -p early --strict-markers\n"
+    project.write(**{"conftest.py": CONFTEST, "early.py": EARLY, "pytest.ini": ini})
     project.write(**{"test_a_module.py": MARKED_MODULE, "test_marked.py": MARKED, "test_z_module.py": MARKED_MODULE})
     status, output = project.python("-m", "pytest", *QUICK)
     assert status == 0, output
@@ -253,6 +261,16 @@ def test_teardown_fails(failing_late):
     pass
 """
 
+# Somebody else has applied it before the run.
+OUTLIVING = """
+import sys
+from carrying import carries
+
+def test_patched():
+    sys.applied.__exit__(None, None, None)
+    assert carries()
+"""
+
 # The last three are folders: each has a test that passes, and a conftest file.
 FILES = {
     "plain.py": "def test_plain(): pass\n",
@@ -260,6 +278,7 @@ FILES = {
     "wrong.py": WRONG,
     "broken.py": "import carrying\nassert carrying.carries()\n1 / 0\n",
     "failing.py": "def test_fails(): assert False\n",
+    "outliving.py": OUTLIVING,
     "interrupted.py": "import pytest\n@pytest.mark.starlette_unpatched\ndef test_it(): raise KeyboardInterrupt\n",
     "unknown_marker.py": "import pytest\n@pytest.mark.starlette_patched\ndef test_it(): pass\n",
     "broken_conftest": "import carrying\nassert carrying.carries()\n1 / 0\n",
@@ -290,6 +309,11 @@ starlette.__version__ = release
 os.environ["STARLETTE_BACKPORT_DISABLE"] = "1"
 run("is disabled", "wrong.py")
 del os.environ["STARLETTE_BACKPORT_DISABLE"]
+
+import starlette_backport
+sys.applied = starlette_backport.applied()
+sys.applied.__enter__()
+run("outlives another one", "outliving.py")
 
 run("has a conftest that applies", "applying")
 run("comes when it is applied", "patched.py")
@@ -345,6 +369,7 @@ def test_however_it_ends(project):
         "is asked for by a conftest": (0, "not applied"),
         "knows no release": (4, "not applied"),
         "is disabled": (1, "not applied"),
+        "outlives another one": (0, "not applied"),
         "has a conftest that applies": (0, "applied"),
         "comes when it is applied": (0, "applied"),
     }
@@ -365,32 +390,69 @@ def test_fixture(starlette_unpatched):
     pass
 """
 
+# As xdist does where it hands the tests out.
+DISTRIBUTING = """
+def pytest_collection():
+    return True
+
+def pytest_runtestloop():
+    return True
+"""
+
 RUNS_WHERE_NOT_NEEDED = """
 import starlette_backport
 
 run("warns", "-rs", "not_needed.py")
 starlette_backport._backport._warned.clear()
 run("fails", "-W", "error::starlette_backport.BackportNotNeededWarning", "not_needed.py")
+starlette_backport._backport._warned.clear()
+run("warns where tests are handed out", "-p", "distributing", "not_needed.py")
 """
 
 
 @where_it_does_not
 def test_where_it_is_not_needed(project):
-    project.write(**{"not_needed.py": NOT_NEEDED})
+    project.write(**{"distributing.py": DISTRIBUTING, "not_needed.py": NOT_NEEDED})
     runs = outcomes(project, RUNS_WHERE_NOT_NEEDED)
-    failing = (4, "not applied") if HAS_FIX else (0, "not applied")
-    assert {name: found[:2] for name, found in runs.items()} == {"warns": (0, "not applied"), "fails": failing}
-    warns, fails = runs["warns"][2], runs["fails"][2]
+    assert {name: found[:2] for name, found in runs.items()} == {
+        "warns": (0, "not applied"),
+        "fails": (4 if HAS_FIX else 0, "not applied"),
+        "warns where tests are handed out": (5, "not applied"),
+    }
+    warns, fails, handed_out = (text for _, _, text in runs.values())
     status = starlette_backport.status()
     says = "does not need it, remove it" if HAS_FIX else "does not need it"
     assert "starlette-backport: Starlette %s %s (%s)\n" % (RELEASE, says, status.reason) in warns
-    assert warns.count("BackportNotNeededWarning: Starlette %s does not need" % RELEASE) == HAS_FIX
-    assert ("warnings summary" in warns) >= HAS_FIX
+    for text in warns, handed_out:
+        assert text.count("BackportNotNeededWarning: Starlette %s does not need" % RELEASE) == HAS_FIX
+        assert ("warnings summary" in text) >= HAS_FIX
     assert ("1 passed, 2 skipped" if FORK else "3 passed") in warns
     assert ("this Starlette is a patched build, which cannot be unpatched" in warns) == FORK
     if HAS_FIX:
         assert "ERROR: Starlette %s does not need starlette-backport (%s)" % (RELEASE, status.reason) in fails
         assert "Traceback" not in fails
+
+
+HEADERS = [
+    ("applied", "until later", "patched"),
+    ("disabled", "it is set", "not patched, disabled (it is set)"),
+    ("not applied", "call it", "not patched, not applied (call it)"),
+    ("not needed", "it sends none", "does not need it (it sends none)"),
+    ("not needed", "it has the fix", "does not need it, remove it (it has the fix)"),
+]
+
+
+@on_edges
+def test_header():
+    """All of them, on any release. In a process of its own, as an imported module is an attribute of the package."""
+    program = """
+from starlette_backport import Status, pytest_plugin
+for state, reason, _ in %r:
+    pytest_plugin.status = lambda: Status("1.2.3", False, state, (), reason)
+    print(pytest_plugin.pytest_report_header())
+"""
+    expected = ["starlette-backport: Starlette 1.2.3 " + says for _, _, says in HEADERS]
+    assert python(program % HEADERS).stdout.splitlines() == expected
 
 
 def test_no_other_module_of_the_package_imports_it_or_pytest():
