@@ -62,6 +62,15 @@ def test_the_test(project, text):
         assert "http.response.start" in output
 
 
+@on_edges
+def test_the_plugin(project):
+    (project / "pytest.ini").write_text(snippet("ini", "addopts"))
+    (project / "test_pages.py").write_text(TEST + "\n\n" + snippet("python", "starlette_unpatched"))
+    status, output = run_pytest(project)
+    assert status == 0, output
+    assert "2 passed" in output
+
+
 def test_status():
     code = "import starlette_backport\nstarlette_backport.apply()\n" + snippet("python", "print(")
     output = python(code).stdout
@@ -120,5 +129,5 @@ def test_the_command_line(tmp_path):
 
 def test_no_snippet_is_forgotten():
     """All kinds of snippets are covered above, and so is each of the Python ones."""
-    assert {kind for kind, _ in SNIPPETS} == {"python", "console", "text"}
-    assert len([code for kind, code in SNIPPETS if kind == "python"]) == 5
+    assert {kind for kind, _ in SNIPPETS} == {"python", "console", "ini", "text"}
+    assert len([code for kind, code in SNIPPETS if kind == "python"]) == 6
