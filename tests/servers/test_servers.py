@@ -144,7 +144,7 @@ def test_a_background_task(unpatched, patched):
             connection.send("GET", "/background?name=task")
             yield connection.until(b"a task follows")
             yield eventually(lambda: server.notes("task"), bool)
-            yield connection.ends_within(0.3)
+            yield connection.ends_within(0.5)
             server.step("task")
             yield eventually(lambda: server.notes("task"), lambda notes: "done" in notes)
 
