@@ -4,6 +4,9 @@ import support
 
 import starlette_backport
 
+# These tests are for scripts/servers, which starts real servers in environments of their own.
+collect_ignore = ["servers"]
+
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config):

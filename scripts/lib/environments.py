@@ -60,6 +60,13 @@ def is_era(python):
     return python in DATA["era"]["pythons"]
 
 
+def era(release):
+    """Return the day as of which the dependencies of `release` are resolved."""
+    row = RELEASES.get(release) or UNAFFECTED[release]
+    uploaded = datetime.datetime.strptime(row["uploaded"], "%Y-%m-%d").date()
+    return (uploaded + datetime.timedelta(days=DATA["era"]["days"])).isoformat()
+
+
 def requirements(release, python):
     """Return the requirements of the application and the tests for `release` on `python`."""
     found = ["starlette==" + release]
@@ -108,11 +115,8 @@ def install(release, tests, fork=False):
     if fork:
         install_fork(release, here)
     if is_era(THIS_PYTHON):
-        row = RELEASES.get(release) or UNAFFECTED[release]
-        uploaded = datetime.datetime.strptime(row["uploaded"], "%Y-%m-%d").date()
-        era = (uploaded + datetime.timedelta(days=DATA["era"]["days"])).isoformat()
         uv("pip", "install", "--no-deps", wanted[0], *here)  # Does nothing where there is a fork.
-        uv("pip", "install", "--exclude-newer", era, *(wanted + here))
+        uv("pip", "install", "--exclude-newer", era(release), *(wanted + here))
         if tests:
             uv("pip", "install", *(test_tools + here))
     else:
