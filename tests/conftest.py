@@ -4,6 +4,9 @@ import support
 
 import starlette_backport
 
+# They have environments of their own, and their own conftest.py: scripts/stacks runs them.
+collect_ignore = ["stacks"]
+
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config):
