@@ -169,10 +169,9 @@ def main(argv):
         if python is not None:
             chosen.append((row, python))
         elif arguments.python in row["pythons"] or not arguments.python:
-            expected = arguments.python or " or ".join(row["pythons"])
-            left_out[name] = "Python %s was not found on this machine" % expected
+            left_out[name] = "Python %s: not found on this machine" % (arguments.python or ", ".join(row["pythons"]))
         else:
-            left_out[name] = "it is not for Python %s, but for %s" % (arguments.python, " or ".join(row["pythons"]))
+            left_out[name] = "not for Python %s, but for %s" % (arguments.python, ", ".join(row["pythons"]))
     if arguments.list:
         for row, python in chosen:
             print("%-20s Python %-5s %s" % (row["name"], python, ", ".join(row["requirements"])))
