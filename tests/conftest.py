@@ -4,8 +4,8 @@ import support
 
 import starlette_backport
 
-# These tests are for scripts/servers, which starts real servers in environments of their own.
-collect_ignore = ["servers"]
+# They have environments of their own, and their own conftest.py: scripts/servers and scripts/stacks run them.
+collect_ignore = ["servers", "stacks"]
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -108,6 +108,21 @@ def fork_revision():
         return file.read().strip()
 
 
+def freeze(here):
+    """Return what is installed, a line for each package."""
+    return uv("pip", "freeze", *here).splitlines()
+
+
+def install_package(here):
+    """Install the newest build of this checkout, with its dependencies: it has to leave all others alone."""
+    before = freeze(here)
+    package = os.environ.get("STARLETTE_BACKPORT_WHEEL", ROOT)
+    uv("pip", "install", "--reinstall-package", "starlette-backport", package, *here)
+    moved = {line for line in set(before) ^ set(freeze(here)) if not line.startswith("starlette-backport")}
+    if moved:
+        sys.exit("installing starlette-backport has changed other packages: %s" % ", ".join(sorted(moved)))
+
+
 def install(release, tests, fork=False):
     here = ["--python", sys.executable]
     test_tools = ["pytest", "hypothesis"] if tests else []
@@ -121,14 +136,8 @@ def install(release, tests, fork=False):
             uv("pip", "install", *(test_tools + here))
     else:
         uv("pip", "install", *(wanted + test_tools + here))
-    before = uv("pip", "freeze", *here).splitlines()
-    # The newest build of this checkout, with its dependencies: it has to leave all others alone.
-    package = os.environ.get("STARLETTE_BACKPORT_WHEEL", ROOT)
-    uv("pip", "install", "--reinstall-package", "starlette-backport", package, *here)
-    after = uv("pip", "freeze", *here).splitlines()
-    moved = {line for line in set(before) ^ set(after) if not line.startswith("starlette-backport")}
-    if moved:
-        sys.exit("installing starlette-backport has changed other packages: %s" % ", ".join(sorted(moved)))
+    install_package(here)
+    after = freeze(here)
     if fork and "starlette==%s+backport.%s" % (release, fork_revision()) not in after:
         sys.exit("expected the build of Starlette %s to stay, found:\n%s" % (release, "\n".join(after)))
 
