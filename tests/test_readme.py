@@ -109,7 +109,8 @@ def test_commands():
     ci = (pathlib.Path(REPOSITORY) / ".ci" / "run").read_text()
     lines = [line for kind, code in SNIPPETS if kind == "console" for line in code.splitlines()]
     commands = [line.split()[0] for line in lines if not line.startswith("python -m starlette_backport ")]
-    assert set(commands) == {"scripts/demo", "scripts/test", "scripts/build-fork", "scripts/check-patches"}
+    names = ("demo", "test", "build-fork", "check-patches", "stacks", "servers", "grid")
+    assert set(commands) == {"scripts/" + name for name in names}
     for command in commands:
         assert os.access(os.path.join(REPOSITORY, command), os.X_OK)
         assert command in ci
