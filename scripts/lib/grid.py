@@ -53,7 +53,9 @@ class Kept:
 
     def add(self, release, python, result):
         self.cells["%s %s" % (release, python)] = result
-        write(KEPT, json.dumps({"package": self.package, "cells": self.cells}))
+        # What could not be set up may be another time.
+        cells = {name: result for name, result in self.cells.items() if "why" not in result}
+        write(KEPT, json.dumps({"package": self.package, "cells": cells}))
 
     def get(self, release, python):
         return self.cells.get("%s %s" % (release, python))
