@@ -105,7 +105,8 @@ def _status_lines(facts: Facts) -> typing.List[str]:
         width = max(len(layer["mounted"] + layer["name"]) for layer in facts["layers"]) + 1
         for layer in facts["layers"]:
             name = " ".join(filter(None, (layer["mounted"], layer["name"])))
-            colour = "green" if layer["early_messages"] == _stack.CARRIES else "yellow"
+            applied = layer["early_messages"] == _stack.FIXED and facts["state"] == "applied"
+            colour = "green" if layer["early_messages"] == _stack.CARRIES or applied else "yellow"
             lines.append("  %-*s  %s (%s)" % (width, name, _paint(layer["early_messages"], colour), layer["why"]))
     return lines
 

@@ -42,7 +42,7 @@ def tell_status(name: typing.Optional[str]) -> typing.Tuple[Facts, int]:
     }
     if name is not None:
         facts["application"] = name
-        facts["layers"] = [dict(layer._asdict()) for layer in _stack.layers(app, found.starlette)]
+        facts["layers"] = [dict(layer._asdict()) for layer in _stack.layers(app, found)]
     if facts["problem"] is not None:
         return facts, CANNOT_APPLY
     if not found.affected:

@@ -9,9 +9,10 @@ import types
 import typing
 
 from . import _releases
+from ._backport import IS_PATCHED, Status
 
-# How it is with the backport applied.
 CARRIES = "carries"
+FIXED = "fixed by apply()"
 IN_CHARGE = "in charge itself"
 DROPS = "drops"
 
@@ -28,25 +29,28 @@ class Layer(typing.NamedTuple):
     name: str
     #: The path that it is mounted at, empty for the application itself.
     mounted: str
-    #: ``"carries"``, ``"in charge itself"`` or ``"drops"``.
+    #: ``"carries"``, ``"fixed by apply()"``, ``"in charge itself"`` or ``"drops"``.
     early_messages: str
     #: Why, and what that leads to.
     why: str
 
 
-def layers(app: typing.Any, release: str, mounted: str = "") -> typing.Iterator[Layer]:
-    """Yield the layers of ASGI application `app`, and then those of the applications mounted in it."""
+def layers(app: typing.Any, found: Status, mounted: str = "") -> typing.Iterator[Layer]:
+    """Yield the layers of ASGI application `app`, and then those of the applications mounted in it.
+
+    `found` is what `status()` found.
+    """
     seen: typing.List[typing.Any] = []
     while not any(app is one for one in seen):
         seen.append(app)
-        yield Layer(_name(type(app)), mounted, *_about(app, release))
+        yield Layer(_name(type(app)), mounted, *_about(app, found))
         inner = _inner(app)
         # A method, where there are routers with middleware: the part of the router behind that.
         if inner is None or isinstance(inner, types.MethodType):
             routes = getattr(getattr(inner, "__self__", app), "routes", ())
             for route in routes if isinstance(routes, (list, tuple)) else ():
                 if type(route).__name__ == "Mount":
-                    yield from layers(route.app, release, mounted + route.path)
+                    yield from layers(route.app, found, mounted + route.path)
             return
         app = inner
 
@@ -60,37 +64,36 @@ def _inner(app: typing.Any) -> typing.Any:
     return build() if build is not None else getattr(app, "app", None)
 
 
-def _about(layer: typing.Any, release: str) -> typing.Tuple[str, str]:
-    cls = type(layer)
+def _about(layer: typing.Any, found: Status) -> typing.Tuple[str, str]:
     if _is(layer, _releases.BASE, "BaseHTTPMiddleware"):
-        return _about_base(cls, release)
+        return _about_base(type(layer), found)
     if _is(layer, "starlette.middleware.gzip", "GZipMiddleware"):
-        if _releases.targets(release):
-            return CARRIES, "drops them unless apply() is called"
-        return DROPS, "gzip forgets them, on this release as on those before it"
-    for parent in cls.__mro__:
+        if found.affected:
+            return FIXED, "without that it drops them"
+        if found.reason == IS_PATCHED:
+            return CARRIES, "as this build is patched"
+        return DROPS, "as gzip does on all releases: the test client sees no template"
+    for parent in type(layer).__mro__:
         if _name(parent) in _DROPPING:
             return DROPS, _DROPPING[_name(parent)]
     return CARRIES, "not a BaseHTTPMiddleware"
 
 
-def _about_base(cls: typing.Any, release: str) -> typing.Tuple[str, str]:
-    carriers = [target for target in _releases.targets(release) if target.module == _releases.BASE]
-    if not carriers:
-        return CARRIES, "a BaseHTTPMiddleware, of a release that is not affected"
-    (carrier,) = carriers
-    base, name = carrier.qualname.split(".")
-    for parent in cls.__mro__:
-        found = vars(parent).get(name)
-        if found is None:
+def _about_base(cls: typing.Any, found: Status) -> typing.Tuple[str, str]:
+    fixed = FIXED if found.affected else CARRIES
+    for target in _releases.targets(found.starlette):
+        base, name = target.qualname.split(".")
+        if target.module != _releases.BASE:
             continue
-        if parent.__name__ == base or origin(found) != parent.__module__:
-            return CARRIES, "a BaseHTTPMiddleware: fails unless apply() is called"
-        code = getattr(found, "__code__", None)
+        definer = next(parent for parent in cls.__mro__ if name in vars(parent))
+        function = vars(definer)[name]
+        if definer.__name__ == base or origin(function) != definer.__module__:
+            break  # The release's own, or somebody's wrapper.
+        code = getattr(function, "__code__", None)
         if isinstance(code, types.CodeType) and {"super", base} & set(code.co_names):
-            return CARRIES, "overrides %s, and calls it on BaseHTTPMiddleware: fails unless apply() is called" % name
-        break
-    return IN_CHARGE, "overrides %s: apply() changes nothing for it" % name
+            return fixed, "overrides %s, and calls that of BaseHTTPMiddleware" % name
+        return IN_CHARGE, "overrides %s: nothing is changed for it" % name
+    return fixed, "a BaseHTTPMiddleware"
 
 
 def wrappers(function: typing.Any, module: typing.Any) -> typing.List[str]:
