@@ -10,6 +10,7 @@ import concurrent.futures
 import hashlib
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -186,11 +187,12 @@ def summary(results):
     without = sum(result["without"] != "works" for result in ran.values())
     patched = sum(result["with"] == "works" for result in ran.values())
     print("%d cells: %d fail without the backport, %d work with it" % (len(ran), without, patched))
-    reasons = collections.Counter()
-    for (release, _), result in results.items():
-        if "why" in result:
-            # One line for all releases, but for those that are broken by themselves.
-            reasons[result["why"].replace("Starlette %s needs" % release, "Some releases need")] += 1
+    # One line for all cells that it is the same for.
+    reasons = collections.Counter(
+        re.sub(r"^Starlette \S+ (needs|is broken on Python \S+:)", r"Starlette \1", result["why"])
+        for result in results.values()
+        if "why" in result
+    )
     for why, number in reasons.items():
         print("%5d did not run: %s" % (number, why))
     bad = [cell for cell, result in ran.items() if not is_good(result)]
