@@ -19,6 +19,40 @@ def plain(*args, **kwargs):
     return PlainTextResponse(*args, **kwargs)
 
 
+def build(render=render):
+    """Return a FastAPI application, by whatever ``fastapi.FastAPI`` is now: a page by `render`, a text, an error."""
+    import fastapi
+    from starlette.requests import Request
+
+    app = fastapi.FastAPI()
+
+    @app.get("/page")
+    async def page_endpoint(request: Request):
+        return render(request)
+
+    @app.get("/plain")
+    async def plain_endpoint():
+        return plain("plain")
+
+    @app.get("/error")
+    async def error_endpoint():
+        raise RuntimeError("error")
+
+    return app
+
+
+def add_outer(app):
+    """Add a ``BaseHTTPMiddleware`` around all that `app` has, and return `app`."""
+
+    @app.middleware("http")
+    async def outer(request, call_next):
+        response = await call_next(request)
+        response.headers["x-outer"] = "seen"
+        return response
+
+    return app
+
+
 def client(app, **kwargs):
     from starlette.testclient import TestClient
 

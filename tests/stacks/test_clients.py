@@ -5,38 +5,11 @@ import asyncio
 import stack
 
 
-def build():
-    from fastapi import FastAPI
-    from starlette.requests import Request
-
-    app = FastAPI()
-
-    @app.middleware("http")
-    async def outer(request, call_next):
-        response = await call_next(request)
-        response.headers["x-outer"] = "seen"
-        return response
-
-    @app.get("/page")
-    async def page_endpoint(request: Request):
-        return stack.render(request)
-
-    @app.get("/plain")
-    async def plain():
-        return stack.plain("plain")
-
-    @app.get("/error")
-    async def error():
-        raise RuntimeError("error")
-
-    return app
-
-
 def test_starlette_testclient(order):
     """It is a copy of the test client that Starlette had, with a name of its own, and offers what that one did."""
     from starlette_testclient import TestClient
 
-    app = build()
+    app = stack.add_outer(stack.build())
     client = TestClient(app)
     quiet = TestClient(app, raise_server_exceptions=False)
 
@@ -67,7 +40,7 @@ def check_unaffected(order, get):
 def test_async_asgi_testclient(order):
     from async_asgi_testclient import TestClient
 
-    app = build()
+    app = stack.add_outer(stack.build())
 
     async def get(path):
         async with TestClient(app) as client:
@@ -80,7 +53,7 @@ def test_async_asgi_testclient(order):
 def test_httpx(order):
     import httpx
 
-    app = build()
+    app = stack.add_outer(stack.build())
 
     async def get(path):
         transport = httpx.ASGITransport(app=app)

@@ -7,31 +7,7 @@ import starlette_backport
 
 
 def build():
-    """Return an application by whatever ``fastapi.FastAPI`` is now."""
-    import fastapi
-    from starlette.requests import Request
-
-    app = fastapi.FastAPI()
-
-    @app.middleware("http")
-    async def outer(request, call_next):
-        response = await call_next(request)
-        response.headers["x-outer"] = "seen"
-        return response
-
-    @app.get("/page")
-    async def page_endpoint(request: Request):
-        return stack.render(request)
-
-    @app.get("/plain")
-    async def plain():
-        return stack.plain("plain")
-
-    @app.get("/error")
-    async def error():
-        raise RuntimeError("error")
-
-    return app
+    return stack.add_outer(stack.build())
 
 
 def check_tracing(order, app, traced):

@@ -23,16 +23,6 @@ def build():
     return app
 
 
-def add_outer(app):
-    """Add a ``BaseHTTPMiddleware`` around all that `app` has."""
-
-    @app.middleware("http")
-    async def outer(request, call_next):
-        response = await call_next(request)
-        response.headers["x-outer"] = "seen"
-        return response
-
-
 def test_slowapi(order):
     from slowapi import Limiter, _rate_limit_exceeded_handler
     from slowapi.errors import RateLimitExceeded
@@ -104,7 +94,7 @@ def test_starlette_exporter(order):
     from starlette_exporter import PrometheusMiddleware, handle_metrics
 
     app = build()
-    add_outer(app)
+    stack.add_outer(app)
     app.add_middleware(PrometheusMiddleware, app_name="stack")
     app.add_route("/metrics", handle_metrics)
     client = stack.client(app)
@@ -132,7 +122,7 @@ def test_asgi_correlation_id(order):
     from starlette.requests import Request
 
     app = build()
-    add_outer(app)
+    stack.add_outer(app)
     app.add_middleware(CorrelationIdMiddleware)
 
     @app.get("/identity")
@@ -185,7 +175,7 @@ def test_sqladmin(order):
         session.commit()
 
     app = build()
-    add_outer(app)
+    stack.add_outer(app)
     Admin(app, engine).add_view(UserAdmin)
     client = stack.client(app)
 
@@ -230,7 +220,7 @@ def test_brotli_outside(order):
     from brotli_asgi import BrotliMiddleware
 
     app = build()
-    add_outer(app)
+    stack.add_outer(app)
     app.add_middleware(BrotliMiddleware, minimum_size=10)
     client = stack.client(app)
 
@@ -256,7 +246,7 @@ def test_brotli_inside(order):
 
     app = build()
     app.add_middleware(BrotliMiddleware, minimum_size=10)
-    add_outer(app)
+    stack.add_outer(app)
     client = stack.client(app)
 
     def get(encoding):

@@ -8,9 +8,7 @@ import stack
 def test_sentry(order, built):
     """The application is built before or after sentry is initialised; the backport comes first or last of all."""
     import sentry_sdk
-    from fastapi import FastAPI
     from sentry_sdk.transport import Transport
-    from starlette.requests import Request
 
     events = []
 
@@ -34,27 +32,7 @@ def test_sentry(order, built):
         sentry_sdk.init("http://key@localhost/1", **options)
 
     def build():
-        app = FastAPI()
-
-        @app.middleware("http")
-        async def outer(request, call_next):
-            response = await call_next(request)
-            response.headers["x-outer"] = "seen"
-            return response
-
-        @app.get("/page")
-        async def page_endpoint(request: Request):
-            return stack.render(request)
-
-        @app.get("/plain")
-        async def plain():
-            return stack.plain("plain")
-
-        @app.get("/error")
-        async def error():
-            raise RuntimeError("error")
-
-        return app
+        return stack.add_outer(stack.build())
 
     if built == "before":
         app = build()

@@ -13,24 +13,8 @@ import starlette_backport
 
 def build(middleware, render=stack.render):
     """Return an application with `middleware`, a ``BaseHTTPMiddleware``, around a page by `render`."""
-    from fastapi import FastAPI
-    from starlette.requests import Request
-
-    app = FastAPI()
+    app = stack.build(render)
     app.add_middleware(middleware)
-
-    @app.get("/page")
-    async def page_endpoint(request: Request):
-        return render(request)
-
-    @app.get("/plain")
-    async def plain():
-        return stack.plain("plain")
-
-    @app.get("/error")
-    async def error():
-        raise RuntimeError("error")
-
     return app
 
 
