@@ -1,7 +1,7 @@
 """The minimal reproduction of Starlette issue #472, for a process of its own: a template behind a middleware.
 
 ``main()`` prints what came of it as JSON: ``{"works": true, "status": ..., "template": ...}``, an error with its
-place, or what is missing for it to run. It is `_cli` that starts it.
+place, or what is missing for it to run. It is `_report` that starts it.
 """
 
 import importlib

@@ -76,6 +76,14 @@ def requirements(release, python):
     return found
 
 
+def write(path, text):
+    """Write `text` to the file at `path`, or leave that as it is."""
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    with open(path + ".new", "w", encoding="utf-8") as file:
+        file.write(text)
+    os.replace(path + ".new", path)
+
+
 def uv(*arguments):
     executable = os.environ.get("UV") or shutil.which("uv")
     if not executable:

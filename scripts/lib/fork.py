@@ -14,7 +14,7 @@ import sys
 import tempfile
 import zipfile
 
-from environments import RELEASES, key
+from environments import RELEASES, key, write
 from wheel.wheelfile import WheelFile
 
 import patches
@@ -105,11 +105,8 @@ def prepare(tree, release, version):
 
 
 def write_hashes(digests):
-    with open(HASHES + ".new", "w") as file:
-        file.write(HASHES_HEAD)
-        for release in sorted(digests, key=key):
-            file.write("starlette==%s --hash=sha256:%s\n" % (fork_version(release), digests[release]))
-    os.replace(HASHES + ".new", HASHES)
+    lines = ["starlette==%s --hash=sha256:%s\n" % (fork_version(r), digests[r]) for r in sorted(digests, key=key)]
+    write(HASHES, HASHES_HEAD + "".join(lines))
 
 
 def parse(argv):

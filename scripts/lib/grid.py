@@ -17,7 +17,7 @@ import tempfile
 import xml.etree.ElementTree as ET
 
 import matrix
-from environments import DATA, LIB, RELEASES, ROOT, key, supports
+from environments import DATA, LIB, RELEASES, ROOT, key, supports, write
 from tqdm import tqdm
 
 RESULTS = os.path.join(LIB, "grid.json")
@@ -60,14 +60,6 @@ class Kept:
 
     def get(self, release, python):
         return self.cells.get("%s %s" % (release, python))
-
-
-def write(path, text):
-    """Write `text` to the file at `path`, or leave that as it is."""
-    os.makedirs(os.path.dirname(path), exist_ok=True)
-    with open(path + ".new", "w", encoding="utf-8") as file:
-        file.write(text)
-    os.replace(path + ".new", path)
 
 
 def run(release, python, environment):

@@ -235,9 +235,14 @@ def table(cells, left_out, results, arguments):
     return not total["bad"]
 
 
+def split(argv):
+    """Return the arguments before a ``--``, and those after it, which are for pytest."""
+    place = argv.index("--") if "--" in argv else len(argv)
+    return argv[:place], argv[place + 1 :]
+
+
 def parse(argv):
-    ours = argv[: argv.index("--")] if "--" in argv else argv
-    pytest_arguments = argv[argv.index("--") + 1 :] if "--" in argv else []
+    ours, pytest_arguments = split(argv)
     parser = argparse.ArgumentParser(
         prog="scripts/test", description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
     )

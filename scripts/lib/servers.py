@@ -150,7 +150,7 @@ def run_load(rows):
 
 
 def parse(argv):
-    ours = argv[: argv.index("--")] if "--" in argv else argv
+    ours, pytest_arguments = matrix.split(argv)
     parser = argparse.ArgumentParser(
         prog="scripts/servers",
         description=__doc__,
@@ -169,7 +169,7 @@ def parse(argv):
         rows = [row for row in rows if any(name in row.name for name in arguments.names)]
     elif arguments.load:
         rows = [row for row in rows if row.for_load]
-    return arguments, rows, argv[len(ours) + 1 :]
+    return arguments, rows, pytest_arguments
 
 
 def main(argv):

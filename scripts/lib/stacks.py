@@ -22,7 +22,7 @@ TESTS = os.path.join("tests", "stacks")
 FOLDER = os.path.join(ROOT, ".envs", "stacks")
 
 EPILOG = """
-Without a name, all of them. Arguments after -- go to pytest, for instance: scripts/stacks fastapi-0.90.1 -- -k page -x
+Without a name, all of them. Arguments after -- go to pytest, for instance: scripts/stacks fastapi-0.90.1 -- -k mounted
 A stack runs on one Python, the first of those that it names that is there; with --python, on that one.
 """
 
@@ -139,8 +139,7 @@ def table(outcomes, left_out):
 
 
 def parse(argv):
-    ours = argv[: argv.index("--")] if "--" in argv else argv
-    pytest_arguments = argv[argv.index("--") + 1 :] if "--" in argv else []
+    ours, pytest_arguments = matrix.split(argv)
     parser = argparse.ArgumentParser(
         prog="scripts/stacks", description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
     )
