@@ -27,6 +27,9 @@ BODY = "http.response.body"
 
 NO_TYPE = object()
 
+# No type of a message is equal to it.
+NOTHING = object()
+
 # What becomes of a message that is not handed on now.
 KEPT = object()
 
@@ -98,32 +101,38 @@ class Spare(typing.Dict[str, typing.Any]):
 class Hold:
     """Follows the messages of one call of an application, from ``call_next``'s point of view.
 
-    `unexpected` makes the error for a message type that comes where another one is expected.
+    `passes` is the type of the message that goes on as it is: START before the start, BODY after it, and NOTHING
+    while early messages are held, as the start has to take these along. Whoever is in a hurry may look at that.
     """
 
-    __slots__ = ("held", "in_doubt", "started", "unexpected")
+    __slots__ = ("held", "in_doubt", "passes")
 
-    def __init__(self, unexpected: typing.Callable[[typing.Any, str], Exception]) -> None:
-        self.held: typing.List[Message] = []
-        self.started = False
-        self.in_doubt = False
-        self.unexpected = unexpected
+    def __init__(self) -> None:
+        self.passes: typing.Any = START
+
+    def unexpected(self, received: typing.Any, expected: str) -> Exception:
+        """Return the error for a message of type `received` that comes where `expected` is."""
+        raise NotImplementedError
 
     def take(self, message: typing.Any) -> typing.Any:
         """Return what to hand on for `message`, or KEPT."""
         type_ = kind(message)
-        if self.started:
+        if self.passes is BODY:
             if type_ == BODY or type_ is NO_TYPE:
                 return message
             return KEPT if isinstance(message, Spare) else Unexpected(self.unexpected(type_, BODY))
         if type_ == START or type_ is NO_TYPE:
             # Without a type it is for the release to choke on, which under ``python -O`` takes it for the start.
-            self.started = True
-            return self._start(message) if self.held else message
+            passed = message if self.passes is START else self._start(message)
+            self.passes = BODY
+            return passed
         if type_ == BODY:
-            self.started = True
+            self.passes = BODY
             error = self.unexpected(type_, START)
-            return DoubtfulBody(message, error) if self.in_doubt else Unexpected(error)
+            return DoubtfulBody(message, error) if hasattr(self, "in_doubt") else Unexpected(error)
+        if self.passes is START:
+            self.passes = NOTHING
+            self.held: typing.List[Message] = []
         # The application may go on to use its own one for the next message.
         self.held.append(dict(message) if type(message) is dict else message)
         return KEPT
@@ -133,11 +142,11 @@ class Hold:
 
         That need not mean that it did not get through; so a body is no error from then on.
         """
-        self.started = False
         self.in_doubt = True
         headers = message.get("headers") if isinstance(message, dict) else None
         if isinstance(headers, EarlyHeaders):
             self.held = headers.held
+        self.passes = NOTHING if hasattr(self, "held") else START
 
     def _start(self, message: Message) -> Message:
         try:
@@ -145,5 +154,5 @@ class Hold:
         except Exception:
             return message  # The release is to raise its own error.
         # From here on they live as long as their response, not as long as the application runs.
-        self.held = []
+        del self.held
         return passed

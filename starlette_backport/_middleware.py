@@ -14,12 +14,11 @@ The functions at the end give their bodies to the release's functions; `_code` s
 angle brackets are.
 """
 
-import functools
 import typing
 
 from . import _in_flight
 from ._errors import UnexpectedMessageError
-from ._messages import BODY, KEPT, START, Hold, kind
+from ._messages import BODY, KEPT, START, EarlyHeaders, Hold, kind
 from ._responses import carry
 
 Send = typing.Callable[[typing.Any], typing.Any]
@@ -33,43 +32,109 @@ _HINTS = {
 }
 
 
-def _unexpected(middleware: typing.Any, received: typing.Any, expected: str) -> Exception:
-    name = repr(received) if isinstance(received, str) else "a type of " + type(received).__name__
-    return UnexpectedMessageError(
-        "{} got {} from the application behind it, but expected {!r}. {}".format(
-            type(middleware).__qualname__, name, expected, _HINTS[expected]
+class Call(Hold):
+    """One call of the application behind `middleware`."""
+
+    __slots__ = ("forward", "middleware")
+
+    def __init__(self, middleware: typing.Any) -> None:
+        # Not by way of `Hold`: each call in Python counts here.
+        self.passes = START
+        self.middleware = middleware
+
+    def unexpected(self, received: typing.Any, expected: str) -> Exception:
+        name = repr(received) if isinstance(received, str) else "a type of " + type(received).__name__
+        return UnexpectedMessageError(
+            "{} got {} from the application behind it, but expected {!r}. {}".format(
+                type(self.middleware).__qualname__, name, expected, _HINTS[expected]
+            )
         )
-    )
 
+    def sending(self, forward: Send) -> Send:
+        """Return what the application gets as `send`: it holds early messages, and gives all else to `forward`."""
+        self.forward = forward
+        return self.send
 
-def holding(middleware: typing.Any, send: Send) -> Send:
-    """Return a `send` for the application behind `middleware` that holds early messages back."""
-    hold = Hold(functools.partial(_unexpected, middleware))
+    # Not a coroutine function: the chunks of a body cost no frame of their own.
+    def send(self, message: typing.Any) -> typing.Any:
+        if self.passes is BODY and kind(message) == BODY:
+            return self.forward(message)
+        return self.send_or_hold(message)
 
-    async def send_or_hold(message: typing.Any) -> None:
+    async def send_or_hold(self, message: typing.Any) -> None:
         # At this point and no earlier: the application may never await what `send` gave it.
-        started = hold.started
-        passed = hold.take(message)
+        started = self.passes is BODY
+        passed = self.take(message)
         if passed is KEPT:
             return
         try:
-            await send(passed)
+            await self.forward(passed)
         except BaseException:
-            if hold.started and not started:
-                hold.undelivered(passed)
+            if not started:
+                self.undelivered(passed)
             raise
 
-    # Not a coroutine function: the chunks of a body cost no frame of their own.
-    def send_body(message: typing.Any) -> typing.Any:
-        if hold.started and kind(message) == BODY:
-            return send(message)
-        return send_or_hold(message)
 
-    return send_body
+# The class of asyncio's queues, once there has been one: nothing is imported for it.
+_asyncio_queue: typing.Any = None
+
+
+class QueueCall(Call):
+    """One call of the application by a ``call_next`` with a queue, and the middleware as that sees it, ASGI 3."""
+
+    __slots__ = ("queue",)
+
+    def app(self, scope: typing.Any, receive: typing.Any, send: typing.Any) -> typing.Any:
+        queue = self.queue = getattr(send, "__self__", None)
+        put = self.put if type(queue) is _asyncio_queue else self.putting(send)
+        return self.middleware.app(scope, receive, put)
+
+    def putting(self, send: typing.Any) -> Send:
+        """Return what takes the place of `send`, if its queue may be none that `put` knows."""
+        global _asyncio_queue
+        class_ = type(self.queue)
+        # Somebody may have replaced it, or given it a limit.
+        if (class_.__module__, class_.__qualname__) != ("asyncio.queues", "Queue") or self.queue.maxsize:
+            return self.sending(send)
+        _asyncio_queue = class_
+        return self.put
+
+    # In place of ``asyncio.Queue.put``, and cheaper by what that does for queues with a limit or a `join`: there,
+    # each chunk of a body costs less than before, and that pays for the rest.
+    async def put(self, message: typing.Any) -> None:
+        try:
+            passes = message["type"] == self.passes
+        except Exception:
+            passes = False
+        if passes:
+            self.passes = BODY
+        else:
+            message = self.take(message)
+            if message is KEPT:
+                return
+        queue = self.queue
+        queue._queue.append(message)
+        if queue._getters:
+            queue._wakeup_next(queue._getters)
+
+
+class QueueCallASGI2(QueueCall):
+    """The same for ASGI 2, where an application is called with its scope first."""
+
+    __slots__ = ("instance",)
+
+    def app(self, scope: typing.Any) -> typing.Any:  # type: ignore[override]
+        self.instance = self.middleware.app(scope)
+        return self.enter
+
+    def enter(self, receive: typing.Any, send: typing.Any) -> typing.Any:
+        queue = self.queue = getattr(send, "__self__", None)
+        put = self.put if type(queue) is _asyncio_queue else self.putting(send)
+        return self.instance(receive, put)
 
 
 class StandIn:
-    """The middleware as the release's code sees it, ASGI 3."""
+    """The middleware as a ``__call__`` sees it, whose ``call_next`` may be called several times at once."""
 
     __slots__ = ("middleware",)
 
@@ -77,45 +142,46 @@ class StandIn:
         self.middleware = middleware
 
     def app(self, scope: typing.Any, receive: typing.Any, send: Send) -> typing.Any:
-        return self.middleware.app(scope, receive, holding(self.middleware, send))
+        return self.middleware.app(scope, receive, Call(self.middleware).sending(send))
 
     def dispatch_func(self, request: typing.Any, call_next: typing.Any) -> typing.Any:
         async def carrying(request: typing.Any) -> typing.Any:
-            return carry(await call_next(request))
+            response = await call_next(request)
+            if type(response.raw_headers) is EarlyHeaders:
+                carry(response)
+            return response
 
         return self.middleware.dispatch_func(request, carrying)
-
-
-class StandInASGI2(StandIn):
-    """The same for ASGI 2, where an application is called with its scope first."""
-
-    __slots__ = ()
-
-    def app(self, scope: typing.Any) -> typing.Any:  # type: ignore[override]
-        instance = self.middleware.app(scope)
-        return lambda receive, send: instance(receive, holding(self.middleware, send))
 
 
 async def call_next(self: typing.Any, request: typing.Any) -> typing.Any:
     release: typing.Any = "<release>"
     shipped: typing.Any = "<shipped>"
     earlier: typing.Any = "<earlier>"
-    stand_in: typing.Any = "<StandIn>"
+    one_call: typing.Any = "<QueueCall>"
     carry: typing.Any = "<carry>"
+    early_headers: typing.Any = "<EarlyHeaders>"
     if earlier and earlier.enclose_this():
         return await shipped(self, request)
-    return carry(await release(stand_in(self), request))
+    response = await release(one_call(self), request)
+    if type(response.raw_headers) is early_headers:
+        carry(response)
+    return response
 
 
 async def call_next_asgi2(self: typing.Any, request: typing.Any) -> typing.Any:
     release: typing.Any = "<release>"
     shipped: typing.Any = "<shipped>"
     earlier: typing.Any = "<earlier>"
-    stand_in: typing.Any = "<StandInASGI2>"
+    one_call: typing.Any = "<QueueCallASGI2>"
     carry: typing.Any = "<carry>"
+    early_headers: typing.Any = "<EarlyHeaders>"
     if earlier and earlier.enclose_this():
         return await shipped(self, request)
-    return carry(await release(stand_in(self), request))
+    response = await release(one_call(self), request)
+    if type(response.raw_headers) is early_headers:
+        carry(response)
+    return response
 
 
 async def call(self: typing.Any, scope: typing.Any, receive: typing.Any, send: typing.Any) -> None:

@@ -6,14 +6,12 @@ import typing
 from ._messages import START, EarlyHeaders, Message, kind
 
 
-def carry(response: typing.Any) -> typing.Any:
-    """Return `response`, made to send on what came before it, if anything did."""
-    headers = response.raw_headers
-    if type(headers) is EarlyHeaders:
-        response.raw_headers = headers.headers
-        response.__class__ = carrying_class(type(response))  # type: ignore[arg-type]
-        response._starlette_backport_held = headers.held
-    return response
+def carry(response: typing.Any) -> None:
+    """Make `response`, whose headers are an `EarlyHeaders`, send on what came before it."""
+    headers: EarlyHeaders = response.raw_headers
+    response.raw_headers = headers.headers
+    response.__class__ = carrying_class(type(response))  # type: ignore[arg-type]
+    response._starlette_backport_held = headers.held
 
 
 @functools.lru_cache(maxsize=None)
