@@ -42,15 +42,11 @@ def kind(message: typing.Any) -> typing.Any:
         return NO_TYPE
 
 
-class EarlyHeaders:
-    """A response's header list together with the messages sent before it.
+class EarlyStart(typing.Dict[str, typing.Any]):
+    """The start of a response together with the messages that were sent before it."""
 
-    ``call_next`` hands the list of the start message to its response as it is, on every affected release:
-    that tells which response the messages belong to, however many are under way in one request.
-    """
-
-    def __init__(self, headers: typing.Any, held: typing.List[Message]) -> None:
-        self.headers = headers
+    def __init__(self, message: Message, held: typing.List[Message]) -> None:
+        super().__init__(message)
         self.held = held
 
 
@@ -107,6 +103,8 @@ class Hold:
 
     __slots__ = ("held", "in_doubt", "passes")
 
+    early_start: typing.Type[EarlyStart] = EarlyStart
+
     def __init__(self) -> None:
         self.passes: typing.Any = START
 
@@ -143,14 +141,13 @@ class Hold:
         That need not mean that it did not get through; so a body is no error from then on.
         """
         self.in_doubt = True
-        headers = message.get("headers") if isinstance(message, dict) else None
-        if isinstance(headers, EarlyHeaders):
-            self.held = headers.held
+        if isinstance(message, EarlyStart):
+            self.held = message.held
         self.passes = NOTHING if hasattr(self, "held") else START
 
     def _start(self, message: Message) -> Message:
         try:
-            passed = dict(message, headers=EarlyHeaders(message["headers"], self.held))
+            passed = self.early_start(message, self.held)
         except Exception:
             return message  # The release is to raise its own error.
         # From here on they live as long as their response, not as long as the application runs.

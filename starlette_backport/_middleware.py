@@ -18,8 +18,8 @@ import typing
 
 from . import _in_flight
 from ._errors import UnexpectedMessageError
-from ._messages import BODY, KEPT, START, EarlyHeaders, Hold, kind
-from ._responses import carry
+from ._messages import BODY, KEPT, START, Hold, kind
+from ._responses import HandedOver
 
 Send = typing.Callable[[typing.Any], typing.Any]
 
@@ -36,6 +36,8 @@ class Call(Hold):
     """One call of the application behind `middleware`."""
 
     __slots__ = ("forward", "middleware")
+
+    early_start = HandedOver
 
     def __init__(self, middleware: typing.Any) -> None:
         # Not by way of `Hold`: each call in Python counts here.
@@ -145,13 +147,7 @@ class StandIn:
         return self.middleware.app(scope, receive, Call(self.middleware).sending(send))
 
     def dispatch_func(self, request: typing.Any, call_next: typing.Any) -> typing.Any:
-        async def carrying(request: typing.Any) -> typing.Any:
-            response = await call_next(request)
-            if type(response.raw_headers) is EarlyHeaders:
-                carry(response)
-            return response
-
-        return self.middleware.dispatch_func(request, carrying)
+        return self.middleware.dispatch_func(request, call_next)
 
 
 async def call_next(self: typing.Any, request: typing.Any) -> typing.Any:
@@ -159,14 +155,9 @@ async def call_next(self: typing.Any, request: typing.Any) -> typing.Any:
     shipped: typing.Any = "<shipped>"
     earlier: typing.Any = "<earlier>"
     one_call: typing.Any = "<QueueCall>"
-    carry: typing.Any = "<carry>"
-    early_headers: typing.Any = "<EarlyHeaders>"
     if earlier and earlier.enclose_this():
         return await shipped(self, request)
-    response = await release(one_call(self), request)
-    if type(response.raw_headers) is early_headers:
-        carry(response)
-    return response
+    return await release(one_call(self), request)
 
 
 async def call_next_asgi2(self: typing.Any, request: typing.Any) -> typing.Any:
@@ -174,14 +165,9 @@ async def call_next_asgi2(self: typing.Any, request: typing.Any) -> typing.Any:
     shipped: typing.Any = "<shipped>"
     earlier: typing.Any = "<earlier>"
     one_call: typing.Any = "<QueueCallASGI2>"
-    carry: typing.Any = "<carry>"
-    early_headers: typing.Any = "<EarlyHeaders>"
     if earlier and earlier.enclose_this():
         return await shipped(self, request)
-    response = await release(one_call(self), request)
-    if type(response.raw_headers) is early_headers:
-        carry(response)
-    return response
+    return await release(one_call(self), request)
 
 
 async def call(self: typing.Any, scope: typing.Any, receive: typing.Any, send: typing.Any) -> None:

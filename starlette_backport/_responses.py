@@ -1,17 +1,30 @@
 """The response that ``call_next`` returned, once it carries what the application sent before its start."""
 
 import functools
+import sys
 import typing
 
-from ._messages import START, EarlyHeaders, Message, kind
+from ._messages import START, EarlyStart, Message, kind
 
 
-def carry(response: typing.Any) -> None:
-    """Make `response`, whose headers are an `EarlyHeaders`, send on what came before it."""
-    headers: EarlyHeaders = response.raw_headers
-    response.raw_headers = headers.headers
+class HandedOver(EarlyStart):
+    """A start that hands the messages before it over to its response, when ``call_next`` gives that its headers.
+
+    This is the last thing that ``call_next`` does with the start, on every affected release. So nothing has to be
+    done with responses that none came before, and however many are under way, each gets its own.
+    """
+
+    def __getitem__(self, key: str) -> typing.Any:
+        value = super().__getitem__(key)
+        if key == "headers":
+            carry(sys._getframe(1).f_locals["response"], self.held)
+        return value
+
+
+def carry(response: typing.Any, held: typing.List[Message]) -> None:
+    """Make `response` send the messages in `held` right before its start."""
     response.__class__ = carrying_class(type(response))  # type: ignore[arg-type]
-    response._starlette_backport_held = headers.held
+    response._starlette_backport_held = held
 
 
 @functools.lru_cache(maxsize=None)
