@@ -6,9 +6,10 @@ import os
 import typing
 import warnings
 
-from . import _installed, _process, _releases
+from . import _process, _releases
 from ._code import texts
 from ._errors import BackportNotNeededWarning
+from ._installed import Installed
 
 DISABLE = "STARLETTE_BACKPORT_DISABLE"
 
@@ -89,12 +90,16 @@ def status() -> Status:
 
     Raises `StarletteNotFoundError` or `UnknownReleaseError`.
     """
+    return _found(Installed())
+
+
+def _found(installed: Installed) -> Status:
+    release = installed.release
+    names = tuple(target.name for target in installed.targets)
     with _process.lock:
-        release = _installed.release()
-        names = tuple(target.name for target in _releases.targets(release))
         if _process.is_applied():
-            return Status(release, True, "applied", names, "until you are on %s" % _releases.FIXED)
-        has_fix = _has_fix(release)
+            return _is_applied(installed)
+        has_fix = _has_fix(installed)
         if has_fix:
             return Status(release, False, "not needed", (), has_fix)
         if not names:
@@ -104,13 +109,21 @@ def status() -> Status:
         return Status(release, True, "not applied", names, "call starlette_backport.apply()")
 
 
-def _has_fix(release: str) -> typing.Optional[str]:
+def _is_applied(installed: Installed) -> Status:
+    names = tuple(target.name for target in installed.targets)
+    return Status(installed.release, True, "applied", names, "until you are on %s" % _releases.FIXED)
+
+
+def _has_fix(installed: Installed) -> typing.Optional[str]:
     """Return by what the Starlette that is there has the fix, if it has."""
-    if _releases.is_fixed(release):
+    if _releases.is_fixed(installed.release):
         return HAS_FIX
-    base, _ = _installed.module_code(_releases.BASE)
+    digest = installed.digest(installed.loader(_releases.BASE))
+    if any(digest in target.files for target in installed.targets if target.module == _releases.BASE):
+        return None  # As shipped.
+    base = installed.code(_releases.BASE)
     if base is None:  # As in a frozen application.
-        return IS_PATCHED if _installed.exists(_releases.PATCH_MODULE) else None
+        return IS_PATCHED if installed.exists(_releases.PATCH_MODULE) else None
     if _releases.PATCH_MODULE in base.co_names:
         return IS_PATCHED
     return HAS_FIX if _releases.FIX_MARK in texts(base) else None
@@ -124,10 +137,11 @@ def _acquire(holder: typing.Any, stacklevel: int) -> Status:
     """Apply on behalf of `holder`, if there is anything to apply."""
     _process.hold(holder)
     try:
-        found = status()
+        installed = Installed()
+        found = _found(installed)
         if found.state == "not applied":
-            _process.do(found.starlette, holder)
-            return status()
+            _process.do(installed, holder)
+            return _is_applied(installed)
     except BaseException:
         _process.let_go(holder)
         raise
