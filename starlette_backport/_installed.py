@@ -39,7 +39,7 @@ class Installed:
             self._loaders[name] = spec.loader if spec is not None else None
         return self._loaders[name]
 
-    def code(self, name: str) -> typing.Optional[types.CodeType]:
+    def code(self, name: str) -> "typing.Optional[types.CodeType]":
         """Return the code that importing module `name` would run, None if that cannot be told."""
         get_code = getattr(self.loader(name), "get_code", None)
         return get_code(name) if get_code is not None else None
@@ -60,7 +60,7 @@ class Installed:
         return self._digests[path]
 
 
-def _package() -> typing.Tuple[typing.Dict[str, typing.Any], typing.List[str]]:
+def _package() -> "typing.Tuple[typing.Dict[str, typing.Any], typing.List[str]]":
     """Return what the package itself says, and where its modules are; none of it gets imported."""
     package = loaded(PACKAGE)
     if package is not None and not is_being_imported(package):
@@ -79,7 +79,7 @@ def _package() -> typing.Tuple[typing.Dict[str, typing.Any], typing.List[str]]:
     return namespace, list(spec.submodule_search_locations or ())
 
 
-def loaded(name: str) -> typing.Optional[types.ModuleType]:
+def loaded(name: str) -> "typing.Optional[types.ModuleType]":
     """Return module `name` where it has been imported, or is being imported."""
     module = sys.modules.get(name)
     # Tests put other things there.

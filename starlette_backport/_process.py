@@ -63,7 +63,7 @@ def undo() -> None:
 
 
 @contextlib.contextmanager
-def suspended() -> typing.Iterator[None]:
+def suspended() -> "typing.Iterator[None]":
     """Put everything back for the time of a ``with`` block, and do it again for those who still hold it then.
 
     What is applied or put back within the block is a matter of the block, but for what is still held at its end.
@@ -122,7 +122,7 @@ def do(installed: Installed, holder: typing.Any) -> None:
         raise
 
 
-def _prepared(target: Target, finder: Finder, installed: Installed) -> typing.List[Transplant]:
+def _prepared(target: Target, finder: Finder, installed: Installed) -> "typing.List[Transplant]":
     """Return what is to be changed right now; raise UnexpectedCodeError for what is not as shipped."""
     module = _installed.loaded(target.module)
     if module is not None and _installed.is_being_imported(module):
@@ -155,7 +155,7 @@ def _imported(module: types.ModuleType) -> None:
             raise
 
 
-def _transplants(target: Target, module: types.ModuleType, installed: Installed) -> typing.List[Transplant]:
+def _transplants(target: Target, module: types.ModuleType, installed: Installed) -> "typing.List[Transplant]":
     found = [f for f in _shipped.functions(target, module, installed) if f not in _state.transplants]
     for function in found:
         _shipped.check(target, function.__code__, installed, module.__loader__)
@@ -170,7 +170,7 @@ def _donor(target: Target) -> typing.Any:
     return found
 
 
-def _transplant(transplants: typing.Iterable[Transplant]) -> None:
+def _transplant(transplants: "typing.Iterable[Transplant]") -> None:
     for transplant in transplants:
         _state.transplants[transplant.function] = transplant
         transplant.do()

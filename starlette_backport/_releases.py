@@ -10,15 +10,13 @@ import typing
 
 from ._errors import UnknownReleaseError
 
-Version = typing.Tuple[int, int, int, str, int]
-
 _PATTERN = r"(\d+)\.(\d+)(?:\.(\d+))?(?:(a|b|rc)(\d+))?(?![\d])"
 
 # Sorts after "a", "b" and "rc".
 _FINAL = "~"
 
 
-def parse(release: typing.Any) -> Version:
+def parse(release: typing.Any) -> "typing.Tuple[int, int, int, str, int]":
     """Return what `release` sorts by; what follows, as in ``0.14.2+local``, does not count.
 
     Raises UnknownReleaseError for what is no version.
@@ -87,7 +85,7 @@ _template_asgi2 = "_neighbours.TemplateResponseASGI2.__call__"
 
 # For each function its module, its name and rows: the first release that it is so on, pre-releases included, and what
 # `Target` says; or None from the release on where it is gone, or is no longer the one to change.
-TARGETS: typing.Tuple[typing.Any, ...] = (
+TARGETS: "typing.Tuple[typing.Any, ...]" = (
     (
         BASE,
         "BaseHTTPMiddleware.call_next",
@@ -182,7 +180,7 @@ TARGETS: typing.Tuple[typing.Any, ...] = (
 )
 
 
-def targets(release: str) -> typing.List[Target]:
+def targets(release: str) -> "typing.List[Target]":
     """Return the functions to change on `release`, none if it is not affected. Raises UnknownReleaseError."""
     version = parse(release)
     found: typing.List[Target] = []

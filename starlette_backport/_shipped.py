@@ -10,7 +10,7 @@ from ._installed import Installed
 from ._releases import Target
 
 
-def functions(target: Target, module: types.ModuleType, installed: Installed) -> typing.List[types.FunctionType]:
+def functions(target: Target, module: types.ModuleType, installed: Installed) -> "typing.List[types.FunctionType]":
     """Return the release's own function in `module`, also from behind whatever stands in its place.
 
     More than one, where that cannot be told from those of an earlier load of the module. Raises
@@ -71,7 +71,7 @@ def check(target: Target, code: types.CodeType, installed: Installed, loader: ty
     raise unexpected(target, installed, "another one (%s %s) in %s" % (kind, found, where))
 
 
-def _source(target: Target, loader: typing.Any) -> typing.Optional[bytes]:
+def _source(target: Target, loader: typing.Any) -> "typing.Optional[bytes]":
     try:
         path = loader.get_filename(target.module)
         data: typing.Optional[bytes] = loader.get_data(path) if path.endswith(".py") else None
