@@ -19,7 +19,12 @@ raises where the release looks at it: there the affected releases raise, so the 
 
 import typing
 
-Message = typing.MutableMapping[str, typing.Any]
+if typing.TYPE_CHECKING:
+    Message = typing.MutableMapping[str, typing.Any]
+    _Dict = typing.Dict[str, typing.Any]
+else:
+    # Those of `typing` take longer to make, and so does each class that is made of them.
+    Message = _Dict = dict
 
 START = "http.response.start"
 BODY = "http.response.body"
@@ -46,12 +51,12 @@ class EarlyHeaders:
     that tells which response the messages belong to, however many are under way in one request.
     """
 
-    def __init__(self, headers: typing.Any, held: typing.List[Message]) -> None:
+    def __init__(self, headers: typing.Any, held: "typing.List[Message]") -> None:
         self.headers = headers
         self.held = held
 
 
-class Unexpected(typing.Dict[str, typing.Any]):
+class Unexpected(_Dict):
     """Stands for a message that cannot be carried: whoever looks into it gets `error`."""
 
     def __init__(self, error: Exception) -> None:
@@ -68,7 +73,7 @@ class Unexpected(typing.Dict[str, typing.Any]):
         raise self.error
 
 
-class DoubtfulBody(typing.Dict[str, typing.Any]):
+class DoubtfulBody(_Dict):
     """A body after a start that may not have got through: whoever takes it for the start gets `error`."""
 
     def __init__(self, message: Message, error: Exception) -> None:
@@ -91,7 +96,7 @@ class _DoubtfulType(str):
     __hash__ = str.__hash__
 
 
-class Spare(typing.Dict[str, typing.Any]):
+class Spare(_Dict):
     """A message that the unpatched release would not have let through to here: it may get lost again."""
 
 
@@ -103,7 +108,7 @@ class Hold:
 
     __slots__ = ("held", "in_doubt", "started", "unexpected")
 
-    def __init__(self, unexpected: typing.Callable[[typing.Any, str], Exception]) -> None:
+    def __init__(self, unexpected: "typing.Callable[[typing.Any, str], Exception]") -> None:
         self.held: typing.List[Message] = []
         self.started = False
         self.in_doubt = False

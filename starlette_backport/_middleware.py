@@ -22,7 +22,10 @@ from ._errors import UnexpectedMessageError
 from ._messages import BODY, KEPT, START, Hold, kind
 from ._responses import carry
 
-Send = typing.Callable[[typing.Any], typing.Any]
+if typing.TYPE_CHECKING:
+    Send = typing.Callable[[typing.Any], typing.Any]
+else:
+    Send = typing.Any
 
 earlier = _in_flight.earlier
 
