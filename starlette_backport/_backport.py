@@ -7,7 +7,6 @@ import typing
 
 from . import _process, _releases
 from ._code import texts
-from ._errors import BackportNotNeededWarning
 from ._installed import Installed
 
 DISABLE = "STARLETTE_BACKPORT_DISABLE"
@@ -161,6 +160,8 @@ def _acquire(holder: typing.Any, stacklevel: int) -> Status:
         logging.getLogger("starlette_backport").warning("Nothing is changed: %s is set. %s", DISABLE, found)
     elif found.has_fix and not _warned:
         import warnings
+
+        from ._errors import BackportNotNeededWarning
 
         _warned.add(found.starlette)
         warnings.warn(

@@ -7,7 +7,6 @@ import types
 import typing
 import zlib
 
-from ._errors import StarletteNotFoundError
 from ._importing import find_spec
 from ._releases import targets
 
@@ -67,6 +66,8 @@ def _package() -> "typing.Tuple[typing.Dict[str, typing.Any], typing.List[str]]"
         return vars(package), list(getattr(package, "__path__", ()))
     spec = find_spec(sys.meta_path, PACKAGE, None)
     if spec is None:
+        from ._errors import StarletteNotFoundError
+
         raise StarletteNotFoundError(
             "Expected Starlette to be installed in this environment ({}), but found none. "
             "Install the release that your project pins, for instance "

@@ -18,7 +18,6 @@ import functools
 import typing
 
 from . import _in_flight
-from ._errors import UnexpectedMessageError
 from ._messages import BODY, KEPT, START, Hold, kind
 from ._responses import carry
 
@@ -37,6 +36,8 @@ _HINTS = {
 
 
 def _unexpected(middleware: typing.Any, received: typing.Any, expected: str) -> Exception:
+    from ._errors import UnexpectedMessageError
+
     name = repr(received) if isinstance(received, str) else "a type of " + type(received).__name__
     return UnexpectedMessageError(
         "{} got {} from the application behind it, but expected {!r}. {}".format(

@@ -8,8 +8,6 @@ The fingerprints are those of the 58 stable releases and three pre-releases from
 import re
 import typing
 
-from ._errors import UnknownReleaseError
-
 _PATTERN = r"(\d+)\.(\d+)(?:\.(\d+))?(?:(a|b|rc)(\d+))?(?![\d])"
 
 # Sorts after "a", "b" and "rc".
@@ -27,6 +25,8 @@ def parse(release: typing.Any) -> "typing.Tuple[int, int, int, str, int]":
         return int(numbers[0]), int(numbers[1]), int(numbers[2]), _FINAL, 0
     match = re.match(_PATTERN, release) if isinstance(release, str) else None
     if match is None:
+        from ._errors import UnknownReleaseError
+
         raise UnknownReleaseError(
             "Expected starlette.__version__ to be a release number such as '0.14.2', but found {!r}. "
             "Reinstall Starlette (pip install --force-reinstall starlette==...), or call "
@@ -123,8 +123,7 @@ TARGETS: "typing.Tuple[typing.Any, ...]" = (
             "a0d3110c",
             "671eb097",
             "671eb097",
-            "7bd3fd21 7334a75a 93afda80 2571224b "
-            "99d8a7e4 b94babf8 2860ebc6 c2f69e9b",
+            "7bd3fd21 7334a75a 93afda80 2571224b 99d8a7e4 b94babf8 2860ebc6 c2f69e9b",
         ),
     ),
     (
@@ -180,7 +179,7 @@ TARGETS: "typing.Tuple[typing.Any, ...]" = (
 )
 
 
-def targets(release: str) -> "typing.List[Target]":
+def targets(release: typing.Any) -> "typing.List[Target]":
     """Return the functions to change on `release`, none if it is not affected. Raises UnknownReleaseError."""
     version = parse(release)
     found: typing.List[Target] = []

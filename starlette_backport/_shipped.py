@@ -1,11 +1,9 @@
 """The functions that a release shipped: found in the process or on disk, and recognised."""
 
-import gc
 import types
 import typing
 
 from ._code import fingerprint, nested, source_fingerprint
-from ._errors import UnexpectedCodeError
 from ._installed import Installed
 from ._releases import Target
 
@@ -26,6 +24,8 @@ def functions(target: Target, module: types.ModuleType, installed: Installed) ->
 
     found = [in_place(target, module)]
     if not is_own(found[0]):
+        import gc
+
         # Somebody's wrapper. How it holds the function is up to it, but it does: ask the garbage collector.
         found = [held for held in gc.get_referrers(vars(module)) if is_own(held)]
     if not found:
@@ -80,7 +80,9 @@ def _source(target: Target, loader: typing.Any) -> "typing.Optional[bytes]":
         return None
 
 
-def unexpected(target: Target, installed: Installed, found: str) -> UnexpectedCodeError:
+def unexpected(target: Target, installed: Installed, found: str) -> Exception:
+    from ._errors import UnexpectedCodeError
+
     return UnexpectedCodeError(
         "Expected {name} as Starlette {release} shipped it (code {code}, source {source}), "
         "but found {found}. Nothing is changed. If another tool replaces it, call "
