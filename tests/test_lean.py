@@ -130,3 +130,30 @@ except starlette_backport.UnexpectedCodeError as exc:
     print("another one (code" in str(exc), starlette_backport.status().state)
 """
     assert python(program, path=[copy]).stdout.splitlines() == ["applied", "True not applied"]
+
+
+def test_a_loader_that_changes_code(copy):
+    """What such a loader has read is right, what it makes of that is not: so that is what is looked at."""
+    program = """
+import sys
+from importlib.machinery import FileFinder, SourceFileLoader
+
+class Changing(SourceFileLoader):
+    def get_code(self, name):
+        source = self.get_data(self.path).replace(b"No response returned.", b"Nothing came.")
+        return self.source_to_code(source, self.path)
+
+def hook(path):
+    if not path.startswith(%r):
+        raise ImportError
+    return FileFinder(path, (Changing, [".py"]))
+
+sys.path_hooks.insert(0, hook)
+sys.path_importer_cache.clear()
+import starlette_backport
+try:
+    starlette_backport.apply()
+except starlette_backport.UnexpectedCodeError as exc:
+    print("another one (code" in str(exc), "starlette.middleware" in sys.modules)
+"""
+    assert python(program % str(copy), path=[copy]).stdout.splitlines() == ["True False"]
