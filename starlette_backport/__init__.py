@@ -12,6 +12,10 @@ How it works: the release's own code keeps running. It is only given another ``s
 application, one that holds early messages back; the response that ``call_next`` returns sends them on,
 right before its start. Nothing of Starlette is copied, so whatever else a release does, it still does.
 
+Everybody who applies it waits for it. So an import here makes nothing that only type checkers read; what is rarely
+needed is imported where it is; and no code of Starlette is loaded, only to be recognised, as long as its files are
+those of the release.
+
 The map, from the inside out:
 
 ``_messages``
@@ -53,15 +57,30 @@ The map, from the inside out:
     The exceptions and the warning.
 """
 
+import sys as _sys
+import typing as _typing
+
 from ._backport import Status, applied, apply, revert, status
-from ._errors import (
-    BackportError,
-    BackportNotNeededWarning,
-    StarletteNotFoundError,
-    UnexpectedCodeError,
-    UnexpectedMessageError,
-    UnknownReleaseError,
-)
+
+if _typing.TYPE_CHECKING or _sys.version_info < (3, 7):
+    from ._errors import (
+        BackportError,
+        BackportNotNeededWarning,
+        StarletteNotFoundError,
+        UnexpectedCodeError,
+        UnexpectedMessageError,
+        UnknownReleaseError,
+    )
+else:
+
+    def __getattr__(name):
+        """Import the exceptions when somebody asks for one: mostly all goes well."""
+        if name not in __all__:
+            raise AttributeError("module %r has no attribute %r" % (__name__, name))
+        from . import _errors
+
+        return getattr(_errors, name)
+
 
 __version__ = "0.1.0"
 

@@ -66,7 +66,7 @@ def _twin(function: types.FunctionType, code: types.CodeType) -> types.FunctionT
     return twin
 
 
-def _with_consts(code: types.CodeType, consts: typing.Tuple[typing.Any, ...]) -> types.CodeType:
+def _with_consts(code: types.CodeType, consts: "typing.Tuple[typing.Any, ...]") -> types.CodeType:
     if hasattr(code, "replace"):
         return code.replace(co_consts=consts)
     values = {name: getattr(code, "co_" + name) for name in _CODE_ARGUMENTS}
@@ -79,7 +79,7 @@ def _copy(code: types.CodeType) -> types.CodeType:
     return _with_consts(code, tuple(consts))
 
 
-def nested(code: types.CodeType, name: str) -> typing.Optional[types.CodeType]:
+def nested(code: types.CodeType, name: str) -> "typing.Optional[types.CodeType]":
     """Return the class body or function called `name` that is defined directly within `code`."""
     for const in code.co_consts:
         if isinstance(const, types.CodeType) and const.co_name == name:
@@ -87,7 +87,7 @@ def nested(code: types.CodeType, name: str) -> typing.Optional[types.CodeType]:
     return None
 
 
-def walk(code: types.CodeType) -> typing.Iterator[types.CodeType]:
+def walk(code: types.CodeType) -> "typing.Iterator[types.CodeType]":
     """Yield `code` and that of all functions within it."""
     yield code
     for const in code.co_consts:
@@ -95,7 +95,7 @@ def walk(code: types.CodeType) -> typing.Iterator[types.CodeType]:
             yield from walk(const)
 
 
-def texts(code: types.CodeType) -> typing.Set[typing.Any]:
+def texts(code: types.CodeType) -> "typing.Set[typing.Any]":
     """Return the strings and bytes that `code` and the functions within it mention."""
     found: typing.Set[typing.Any] = set()
     for inner in walk(code):

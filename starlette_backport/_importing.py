@@ -10,8 +10,6 @@ import sys
 import threading
 import typing
 
-Callback = typing.Callable[[typing.Any], None]
-
 
 def wait_for_import(name: str) -> None:
     """Return once no other thread is in the midst of importing module `name`; does not import it."""
@@ -19,7 +17,7 @@ def wait_for_import(name: str) -> None:
     importlib._bootstrap._lock_unlock_module(name)  # type: ignore[attr-defined]
 
 
-def find_spec(finders: typing.Iterable[typing.Any], name: str, *where: typing.Any) -> typing.Any:
+def find_spec(finders: "typing.Iterable[typing.Any]", name: str, *where: typing.Any) -> typing.Any:
     """Return what the first of `finders` to know module `name` says of it, or None."""
     for finder in finders:
         if hasattr(finder, "find_spec"):
@@ -32,7 +30,7 @@ def find_spec(finders: typing.Iterable[typing.Any], name: str, *where: typing.An
 class Finder:
     """Calls `callback` with each of the modules called `names` right after it has been executed."""
 
-    def __init__(self, names: typing.Iterable[str], callback: Callback) -> None:
+    def __init__(self, names: "typing.Iterable[str]", callback: "typing.Callable[[typing.Any], None]") -> None:
         self.names = frozenset(names)
         self.callback = callback
         # The modules whose import has come by here.
@@ -64,7 +62,7 @@ class Finder:
 class _Loader:
     """A module's own loader with one more step; the module is left with its own loader."""
 
-    def __init__(self, loader: typing.Any, callback: Callback) -> None:
+    def __init__(self, loader: typing.Any, callback: typing.Any) -> None:
         self._loader = loader
         self._callback = callback
 

@@ -18,8 +18,13 @@ import typing
 
 from ._code import Transplant, walk
 
+if typing.TYPE_CHECKING:
+    _Transplants = typing.List[Transplant]
+else:
+    _Transplants = list
 
-class EarlierCalls(typing.List[Transplant]):
+
+class EarlierCalls(_Transplants):
     """The functions that may have calls under way from before they were changed; mostly there are none."""
 
     def enclose_this(self) -> bool:

@@ -19,7 +19,12 @@ raises where the release looks at it: there the affected releases raise, so the 
 
 import typing
 
-Message = typing.MutableMapping[str, typing.Any]
+if typing.TYPE_CHECKING:
+    Message = typing.MutableMapping[str, typing.Any]
+    _Dict = typing.Dict[str, typing.Any]
+else:
+    # Those of `typing` take longer to make, and so does each class that is made of them.
+    Message = _Dict = dict
 
 START = "http.response.start"
 BODY = "http.response.body"
@@ -42,7 +47,7 @@ def kind(message: typing.Any) -> typing.Any:
         return NO_TYPE
 
 
-class EarlyStart(typing.Dict[str, typing.Any]):
+class EarlyStart(_Dict):
     """The start of a response together with the messages that were sent before it."""
 
     def __init__(self, message: Message, held: typing.List[Message]) -> None:
@@ -50,7 +55,7 @@ class EarlyStart(typing.Dict[str, typing.Any]):
         self.held = held
 
 
-class Unexpected(typing.Dict[str, typing.Any]):
+class Unexpected(_Dict):
     """Stands for a message that cannot be carried: whoever looks into it gets `error`."""
 
     def __init__(self, error: Exception) -> None:
@@ -67,7 +72,7 @@ class Unexpected(typing.Dict[str, typing.Any]):
         raise self.error
 
 
-class DoubtfulBody(typing.Dict[str, typing.Any]):
+class DoubtfulBody(_Dict):
     """A body after a start that may not have got through: whoever takes it for the start gets `error`."""
 
     def __init__(self, message: Message, error: Exception) -> None:
@@ -90,7 +95,7 @@ class _DoubtfulType(str):
     __hash__ = str.__hash__
 
 
-class Spare(typing.Dict[str, typing.Any]):
+class Spare(_Dict):
     """A message that the unpatched release would not have let through to here: it may get lost again."""
 
 

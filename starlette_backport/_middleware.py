@@ -17,11 +17,13 @@ angle brackets are.
 import typing
 
 from . import _in_flight
-from ._errors import UnexpectedMessageError
 from ._messages import BODY, KEPT, START, Hold, kind
 from ._responses import HandedOver
 
-Send = typing.Callable[[typing.Any], typing.Any]
+if typing.TYPE_CHECKING:
+    Send = typing.Callable[[typing.Any], typing.Any]
+else:
+    Send = typing.Any
 
 earlier = _in_flight.earlier
 
@@ -45,6 +47,8 @@ class Call(Hold):
         self.middleware = middleware
 
     def unexpected(self, received: typing.Any, expected: str) -> Exception:
+        from ._errors import UnexpectedMessageError
+
         name = repr(received) if isinstance(received, str) else "a type of " + type(received).__name__
         return UnexpectedMessageError(
             "{} got {} from the application behind it, but expected {!r}. {}".format(

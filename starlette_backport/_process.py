@@ -4,15 +4,18 @@ Nothing waits for an import while it holds the lock: the importing thread may wa
 """
 
 import contextlib
+import importlib
 import itertools
 import threading
 import types
 import typing
 
-from . import _installed, _releases, _shipped
+from . import _installed, _shipped
 from ._code import Transplant
 from ._importing import Finder, wait_for_import
 from ._in_flight import earlier
+from ._installed import Installed
+from ._releases import Target
 from ._responses import carrying_class
 
 lock = threading.RLock()
@@ -60,7 +63,7 @@ def undo() -> None:
 
 
 @contextlib.contextmanager
-def suspended() -> typing.Iterator[None]:
+def suspended() -> "typing.Iterator[None]":
     """Put everything back for the time of a ``with`` block, and do it again for those who still hold it then.
 
     What is applied or put back within the block is a matter of the block, but for what is still held at its end.
@@ -81,14 +84,14 @@ def suspended() -> typing.Iterator[None]:
             # On its own behalf: any of those may let go at any time.
             own = object()
             try:
-                do(_installed.release(), own)
+                do(Installed(), own)
             finally:
                 let_go(own)
 
 
-def do(release: str, holder: typing.Any) -> None:
-    """Change the functions of `release` on behalf of `holder`. Raises UnexpectedCodeError."""
-    targets = _releases.targets(release)
+def do(installed: Installed, holder: typing.Any) -> None:
+    """Change the functions of `installed` on behalf of `holder`. Raises UnexpectedCodeError."""
+    targets = installed.targets
     # First the finder, then those imports that had passed by before: no module gets through unseen.
     finder = Finder((target.module for target in targets), _imported)
     with lock:
@@ -96,6 +99,8 @@ def do(release: str, holder: typing.Any) -> None:
     try:
         for target in targets:
             wait_for_import(target.module)
+            if _installed.loaded(target.module) is not None:
+                _donor(target)  # Now, as it is an import.
         with lock:
             # Once more, as somebody may have put everything back meanwhile.
             _state.holders.add(holder)
@@ -103,7 +108,7 @@ def do(release: str, holder: typing.Any) -> None:
                 finder.remove()
                 return
             # Prepare all, then do all.
-            prepared = [_prepared(target, finder, release) for target in targets]
+            prepared = [_prepared(target, finder, installed) for target in targets]
             _state.finder = finder
             transplants = list(itertools.chain(*prepared))
             earlier.extend(transplants)
@@ -117,45 +122,55 @@ def do(release: str, holder: typing.Any) -> None:
         raise
 
 
-def _prepared(target: _releases.Target, finder: Finder, release: str) -> typing.List[Transplant]:
+def _prepared(target: Target, finder: Finder, installed: Installed) -> "typing.List[Transplant]":
     """Return what is to be changed right now; raise UnexpectedCodeError for what is not as shipped."""
     module = _installed.loaded(target.module)
     if module is not None and _installed.is_being_imported(module):
         class_name, _ = target.qualname.split(".")
         if class_name not in vars(module) and target.module not in finder.seen:
             # By this thread, as all others have been waited for, and the finder came too late for it.
-            raise _shipped.unexpected(target, release, "that this thread is just importing it")
+            raise _shipped.unexpected(target, installed, "that this thread is just importing it")
         if class_name not in vars(module):
             module = None
     if module is None:
-        _shipped.check_unloaded(target, release)
+        _shipped.check_unloaded(target, installed)
         return []
-    return _transplants(target, module, release)
+    return _transplants(target, module, installed)
 
 
 def _imported(module: types.ModuleType) -> None:
     """Change what `module`, which has been imported just now, holds."""
+    installed = Installed()
+    targets = [target for target in installed.targets if target.module == module.__name__]
+    for target in targets:
+        _donor(target)
     with lock:
         if _state.finder is None:
             return  # Reverted, or about to be applied: then it will be seen.
-        release = _installed.release()
         try:
-            for target in _releases.targets(release):
-                if target.module == module.__name__:
-                    _transplant(_transplants(target, module, release))
+            for target in targets:
+                _transplant(_transplants(target, module, installed))
         except BaseException:
             _undo()
             raise
 
 
-def _transplants(target: _releases.Target, module: types.ModuleType, release: str) -> typing.List[Transplant]:
-    found = [f for f in _shipped.functions(target, module, release) if f not in _state.transplants]
+def _transplants(target: Target, module: types.ModuleType, installed: Installed) -> "typing.List[Transplant]":
+    found = [f for f in _shipped.functions(target, module, installed) if f not in _state.transplants]
     for function in found:
-        _shipped.check(target, function.__code__, release, module.__loader__)
-    return [Transplant(function, target.donor) for function in found]
+        _shipped.check(target, function.__code__, installed, module.__loader__)
+    return [Transplant(function, _donor(target)) for function in found]
 
 
-def _transplant(transplants: typing.Iterable[Transplant]) -> None:
+def _donor(target: Target) -> typing.Any:
+    module, *path = target.donor.split(".")
+    found: typing.Any = importlib.import_module("." + module, __package__)
+    for name in path:
+        found = getattr(found, name)
+    return found
+
+
+def _transplant(transplants: "typing.Iterable[Transplant]") -> None:
     for transplant in transplants:
         _state.transplants[transplant.function] = transplant
         transplant.do()

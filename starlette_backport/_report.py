@@ -26,19 +26,19 @@ class UsageError(Exception):
 def tell_status(name: typing.Optional[str]) -> typing.Tuple[Facts, int]:
     """Return what `status` prints, and its exit status. Raises UsageError or BackportError."""
     app = _load(name) if name is not None else None
-    found = status()
+    found, installed = status(), _installed.Installed()
     facts: Facts = {
         "python": platform.python_version(),
         "executable": sys.executable,
         "starlette": found.starlette,
-        "location": _installed.location(),
+        "location": ", ".join(installed.roots),
         "test_client": _test_client(found.starlette),
         "affected": found.affected,
         "state": found.state,
         "reason": found.reason,
         "has_fix": found.has_fix,
         "problem": _problem() if found.state == "not applied" else None,
-        "functions": [_function(target) for target in _releases.targets(found.starlette) if found.affected],
+        "functions": [_function(target) for target in installed.targets if found.affected],
     }
     if name is not None:
         facts["application"] = name

@@ -257,7 +257,8 @@ def apply():
     import starlette_backport
     before = set(sys.modules)
     starlette_backport.apply()
-    print("imported:", sorted(set(sys.modules) - before))
+    new = set(sys.modules) - before
+    print("imported:", sorted(name for name in new if name.split(".")[0] != "starlette_backport"))
 
 def base():
     import starlette.middleware.base

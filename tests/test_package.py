@@ -8,7 +8,7 @@ import re
 import pytest
 
 import starlette_backport
-from starlette_backport import _code, _releases
+from starlette_backport import _code, _process, _releases
 
 PACKAGE = pathlib.Path(starlette_backport.__file__).parent
 
@@ -28,7 +28,10 @@ def test_exported_names():
         "status",
     ]
     public = {name for name in vars(starlette_backport) if not name.startswith("_")}
-    assert public == set(starlette_backport.__all__)
+    # The exceptions are imported when somebody asks for one.
+    assert all(getattr(starlette_backport, name) for name in starlette_backport.__all__)
+    assert public <= set(starlette_backport.__all__)
+    assert not hasattr(starlette_backport, "something")
     assert re.match(r"\d+\.\d+\.\d+", starlette_backport.__version__)
 
 
@@ -112,6 +115,18 @@ def test_which_functions_are_changed(releases, names):
     for release in releases:
         assert [target.name for target in _releases.targets(release)] == names
         assert _releases.is_fixed(release) is release.startswith(("0.24", "0.25", "1."))
+
+
+def test_the_table():
+    for module, qualname, *rows in _releases.TARGETS:
+        assert [row[0] for row in rows] == sorted({row[0] for row in rows})
+        for row in rows:
+            if row[1] is None:
+                assert row is rows[-1]
+                continue
+            target = _releases.Target(module, qualname, *row[1:])
+            assert callable(_process._donor(target))
+            assert all(re.match("[0-9a-f]{8}$", text) for text in [target.source, target.fingerprint, *target.files])
 
 
 SOURCE = """

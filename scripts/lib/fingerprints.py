@@ -1,13 +1,14 @@
 """Print the rows of starlette_backport/_releases.py: what each release's functions looked like when shipped.
 
-A row is printed where a fingerprint differs from that of the release before: release, source, code, and code
-under -O. Run it on any supported Python; the output is the same on all of them. With --check nothing is
-printed but what differs from the table.
+A row is printed where a fingerprint differs from that of the release before: release, source, code, code under -O,
+and the CRC-32s of the whole files that have it so. Run it on any supported Python; the output is the same on all of
+them. With --check nothing is printed but what differs from the table.
 """
 
 import os
 import sys
 import tempfile
+import zlib
 
 import environments
 from environments import RELEASES, ROOT, key
@@ -18,6 +19,7 @@ from starlette_backport import _code, _releases
 
 
 def fingerprints(folder, module, qualname):
+    """Return the CRC-32 of the file of `module`, and the fingerprints of its function `qualname`, or None."""
     path = os.path.join(folder, *module.split(".")) + ".py"
     if not os.path.exists(path):
         return None
@@ -31,26 +33,35 @@ def fingerprints(folder, module, qualname):
             if code is None:
                 return None
         found.append(_code.fingerprint(code))
-    return [_code.source_fingerprint(code, source), *found]
+    return "%08x" % zlib.crc32(source), [_code.source_fingerprint(code, source), *found]
 
 
-def table_rows(target_rows):
+def table_rows(rows):
     """Return what the table has, in the form of `shipped_rows`."""
-    return [
-        (row.since, [row.source, row.code, row.code_optimized] if row.donor is not None else None)
-        for row in target_rows
-    ]
+    return [(since, [*prints, files.split()] if donor else None) for since, donor, *prints, files in map(padded, rows)]
 
 
-def shipped_rows(directory, releases, first):
-    """Return (release, fingerprints) where they change, from release `first` on."""
-    found, before = [], None
-    for release in releases[releases.index(first.since) :]:
-        now = fingerprints(os.path.join(directory, release), first.module, first.qualname)
-        if now != before:
-            found.append((release, now))
+def padded(row):
+    """Return `row` in the form of all others, if it says that the function is gone."""
+    return row if row[1] else (*row, "")
+
+
+def shipped_rows(directory, releases, module, qualname, first):
+    """Return (release, fingerprints and files) where the fingerprints change, from release `first` on."""
+    rows, before = [], None
+    for release in releases:
+        # As in the table, without the phase: a pre-release has what its release has.
+        since = _releases.parse(release)[:3]
+        if since < first:
+            continue
+        found = fingerprints(os.path.join(directory, release), module, qualname)
+        crc, now = found or ("", None)
+        if not rows or now != before:
+            rows.append((since, now and [*now, []]))
+        if now and crc not in rows[-1][1][-1]:
+            rows[-1][1][-1].append(crc)
         before = now
-    return found
+    return rows
 
 
 def main(check):
@@ -62,13 +73,13 @@ def main(check):
                 *("pip", "install", "--no-deps", "--python", sys.executable),
                 *("--target", os.path.join(directory, release), "starlette==" + release),
             )
-        for rows in _releases.TARGETS:
-            shipped = shipped_rows(directory, releases, rows[0])
+        for module, qualname, *rows in _releases.TARGETS:
+            shipped = shipped_rows(directory, releases, module, qualname, rows[0][0])
             if not check or shipped != table_rows(rows):
                 differences += 1
-                print(rows[0].name)
-                for release, found in shipped:
-                    print("    %-10s %s" % (release, " ".join(found) if found else "gone"))
+                print(module + "." + qualname)
+                for since, found in shipped:
+                    print("    %-12s %s" % (since, " ".join([*found[:-1], *found[-1]]) if found else "gone"))
     if check and differences:
         sys.exit("expected these rows in starlette_backport/_releases.py, found others there: see above")
     if check:

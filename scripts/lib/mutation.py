@@ -40,14 +40,14 @@ LIKELY = {
     "_backport": ["test_status.py", "test_revert.py", "test_apply.py"],
     "_code": ["test_errors.py", "test_refusal.py"],
     "_importing": ["test_apply.py"],
-    "_installed": ["test_status.py", "test_refusal.py"],
+    "_installed": ["test_status.py", "test_refusal.py", "test_lean.py"],
     "_messages": ["test_errors.py", "test_carrying.py"],
     "_middleware": ["test_errors.py", "test_carrying.py", "test_same.py"],
     "_neighbours": ["test_testclient.py", "test_templates.py"],
     "_process": ["test_revert.py", "test_apply.py"],
-    "_releases": ["test_status.py"],
+    "_releases": ["test_status.py", "test_package.py"],
     "_responses": ["test_carrying.py"],
-    "_shipped": ["test_refusal.py", "test_apply.py"],
+    "_shipped": ["test_refusal.py", "test_apply.py", "test_lean.py"],
     "pytest_plugin": ["test_pytest_plugin.py"],
 }
 
