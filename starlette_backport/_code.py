@@ -27,6 +27,10 @@ _CODE_ARGUMENTS = [
 ]
 
 
+# For each function that has another body now, one that does what the release's does.
+twins: "typing.Dict[types.FunctionType, types.FunctionType]" = {}
+
+
 class Transplant:
     """One function with the body of another one; `undo` puts its own back."""
 
@@ -34,10 +38,10 @@ class Transplant:
         """Prepare `function` to get the body of `donor`; nothing changes before `do`."""
         self.function = function
         self.shipped = function.__code__
-        release = _twin(function, _copy(function.__code__))
+        self.release = _twin(function, _copy(function.__code__))
         # Kept, so that the number of references to the shipped code is the same for all: see `_in_flight`.
         self.before = _twin(function, function.__code__)
-        objects = dict(donor.__globals__, release=release, shipped=self.before)
+        objects = dict(donor.__globals__, release=self.release, shipped=self.before)
         consts = [
             objects[const[1:-1]] if isinstance(const, str) and const.startswith("<") else const
             for const in donor.__code__.co_consts
@@ -45,9 +49,11 @@ class Transplant:
         self.code = _with_consts(donor.__code__, tuple(consts))
 
     def do(self) -> None:
+        twins[self.function] = self.release
         self.function.__code__ = self.code
 
     def undo(self) -> None:
+        twins.pop(self.function, None)
         # Where somebody else has changed the function since, that change stays.
         if self.function.__code__ is self.code:
             self.function.__code__ = self.shipped

@@ -17,7 +17,7 @@ angle brackets are.
 import typing
 
 from . import _in_flight
-from ._messages import BODY, KEPT, START, Hold, kind
+from ._messages import BODY, KEPT, START, Hold
 from ._responses import HandedOver
 
 if typing.TYPE_CHECKING:
@@ -35,16 +35,17 @@ _HINTS = {
 
 
 class Call(Hold):
-    """One call of the application behind `middleware`."""
+    """One call of the application behind `middleware`, which gets the `send` of this in place of `forward`."""
 
     __slots__ = ("forward", "middleware")
 
     early_start = HandedOver
 
-    def __init__(self, middleware: typing.Any) -> None:
-        # Not by way of `Hold`: each call in Python counts here.
+    # Not by way of `Hold`'s, here and below: for most requests, what is done here is all that the backport costs.
+    def __init__(self, middleware: typing.Any, forward: Send) -> None:
         self.passes = START
         self.middleware = middleware
+        self.forward = forward
 
     def unexpected(self, received: typing.Any, expected: str) -> Exception:
         from ._errors import UnexpectedMessageError
@@ -55,11 +56,6 @@ class Call(Hold):
                 type(self.middleware).__qualname__, name, expected, _HINTS[expected]
             )
         )
-
-    def sending(self, forward: Send) -> Send:
-        """Return what the application gets as `send`: it holds early messages, and gives all else to `forward`."""
-        self.forward = forward
-        return self.send
 
     # Not a coroutine function: the chunks of a body cost no frame of their own.
     def send(self, message: typing.Any) -> typing.Any:
@@ -90,23 +86,31 @@ class QueueCall(Call):
 
     __slots__ = ("queue",)
 
+    def __init__(self, middleware: typing.Any) -> None:
+        self.passes = START
+        self.middleware = middleware
+
     def app(self, scope: typing.Any, receive: typing.Any, send: typing.Any) -> typing.Any:
-        queue = self.queue = getattr(send, "__self__", None)
-        put = self.put if type(queue) is _asyncio_queue else self.putting(send)
+        try:
+            queue = self.queue = send.__self__
+        except AttributeError:
+            queue = self.queue = None
+        put = self.put if type(queue) is _asyncio_queue else self.put_by(send)
         return self.middleware.app(scope, receive, put)
 
-    def putting(self, send: typing.Any) -> Send:
-        """Return what takes the place of `send`, if its queue may be none that `put` knows."""
+    def put_by(self, send: typing.Any) -> Send:
+        """Return what the application gets for `send` if that may be of a queue that `put` does not know."""
         global _asyncio_queue
         class_ = type(self.queue)
-        # Somebody may have replaced it, or given it a limit.
-        if (class_.__module__, class_.__qualname__) != ("asyncio.queues", "Queue") or self.queue.maxsize:
-            return self.sending(send)
-        _asyncio_queue = class_
-        return self.put
+        # Somebody may have replaced it, or it has a limit (0.13.7).
+        if (class_.__module__, class_.__qualname__) == ("asyncio.queues", "Queue") and not self.queue.maxsize:
+            _asyncio_queue = class_
+            return self.put
+        self.forward = send
+        return self.send
 
     # In place of ``asyncio.Queue.put``, and cheaper by what that does for queues with a limit or a `join`: there,
-    # each chunk of a body costs less than before, and that pays for the rest.
+    # each chunk of a body costs less than before, and that pays for most of the rest.
     async def put(self, message: typing.Any) -> None:
         try:
             passes = message["type"] == self.passes
@@ -134,8 +138,11 @@ class QueueCallASGI2(QueueCall):
         return self.enter
 
     def enter(self, receive: typing.Any, send: typing.Any) -> typing.Any:
-        queue = self.queue = getattr(send, "__self__", None)
-        put = self.put if type(queue) is _asyncio_queue else self.putting(send)
+        try:
+            queue = self.queue = send.__self__
+        except AttributeError:
+            queue = self.queue = None
+        put = self.put if type(queue) is _asyncio_queue else self.put_by(send)
         return self.instance(receive, put)
 
 
@@ -148,7 +155,7 @@ class StandIn:
         self.middleware = middleware
 
     def app(self, scope: typing.Any, receive: typing.Any, send: Send) -> typing.Any:
-        return self.middleware.app(scope, receive, Call(self.middleware).sending(send))
+        return self.middleware.app(scope, receive, Call(self.middleware, send).send)
 
     def dispatch_func(self, request: typing.Any, call_next: typing.Any) -> typing.Any:
         return self.middleware.dispatch_func(request, call_next)

@@ -11,15 +11,15 @@ The functions without a docstring give their bodies to the release's functions; 
 strings in angle brackets are.
 """
 
+import types
 import typing
 
 from . import _in_flight
+from ._code import twins
 from ._messages import BODY, NO_TYPE, START, Message, Spare, kind
 
 DEBUG = "http.response.debug"
 TEMPLATE = "http.response.template"
-
-GZIP = "starlette.middleware.gzip"
 
 earlier = _in_flight.earlier
 
@@ -106,27 +106,35 @@ def client_handle_request(self: typing.Any, request: typing.Any) -> typing.Any:
 
 
 class OtherMessages:
-    """The `send` of a gzip responder, by which also goes what that neither keeps nor compresses."""
+    """What goes by a gzip responder: what that neither keeps nor compresses. Its `send` is that of the responder."""
 
-    def __init__(self, send: typing.Any) -> None:
-        self.server = send
+    __slots__ = ("server", "start_sent", "start_taken", "waiting")
+
+    def __init__(self, server: typing.Any) -> None:
+        self.server = server
         self.start_taken = False
         self.start_sent = False
-        # What came in between: the responder keeps the start until the body shows whether to compress it.
-        self.waiting: typing.List[Message] = []
 
-    async def __call__(self, message: typing.Any) -> None:
+    # Not a coroutine function: the chunks of a body cost no frame of their own.
+    def send(self, message: typing.Any) -> typing.Any:
+        return self.server(message) if self.start_sent else self.send_start(message)
+
+    async def send_start(self, message: typing.Any) -> None:
         await self.server(message)
         if kind(message) == START:
             self.start_taken = self.start_sent = True
-            while self.waiting:
-                await self.server(self.waiting.pop(0))
+            waiting: typing.List[Message] = getattr(self, "waiting", [])
+            while waiting:
+                await self.server(waiting.pop(0))
 
     async def pass_on(self, message: Message) -> None:
         if self.start_taken:
             # A `BaseHTTPMiddleware` around this one cannot carry it, and without us never had to.
             message = Spare(message)
             if not self.start_sent:
+                # The responder keeps the start until the body shows whether to compress it.
+                if not hasattr(self, "waiting"):
+                    self.waiting: typing.List[Message] = []
                 self.waiting.append(message)
                 return
         await self.server(message)
@@ -135,13 +143,22 @@ class OtherMessages:
 class GZipStandIn:
     """A gzip responder as its own ``__call__`` sees it: with a `send_with_gzip` that drops nothing."""
 
+    __slots__ = ("forward", "in_charge", "others", "responder")
+
     def __init__(self, responder: typing.Any, others: OtherMessages) -> None:
         self.responder = responder
         self.others = others
-        # For `gzip_send`, however the responder's own `send` may be wrapped.
-        responder._starlette_backport_others = others
-        own = getattr(responder.send_with_gzip, "__func__", None)
-        self.overridden = getattr(own, "__globals__", {}).get("__name__") != GZIP
+        # One for all of a request, as on the release. So all its messages are passed on or none, whatever is applied
+        # or reverted meanwhile.
+        own = responder.send_with_gzip
+        twin = twins.get(getattr(own, "__func__", None))
+        # A subclass's own stays in charge, and so does a wrapper; for these `gzip_send` passes on what they do not.
+        self.in_charge = twin is None
+        if twin is None:
+            responder._starlette_backport_others = others
+            self.forward = own
+        else:
+            self.forward = types.MethodType(twin, responder)
 
     @property
     def send(self) -> typing.Any:
@@ -159,12 +176,12 @@ class GZipStandIn:
 
     def send_with_gzip(self, message: typing.Any) -> typing.Any:
         type_ = kind(message)
+        if type_ == BODY:
+            return self.forward(message)
         if type_ == START:
             self.others.start_taken = True
-        # A subclass's own stays in charge. The release's we know: so all messages of a request are passed on or
-        # none, whatever is applied or reverted meanwhile.
-        if type_ in (START, BODY, NO_TYPE) or self.overridden:
-            return self.responder.send_with_gzip(message)
+        if type_ == START or type_ is NO_TYPE or self.in_charge:
+            return self.forward(message)
         return self.others.pass_on(message)
 
 
@@ -194,8 +211,8 @@ async def gzip_call(self: typing.Any, scope: typing.Any, receive: typing.Any, se
     if earlier and earlier.enclose_this():
         await shipped(self, scope, receive, send)
     else:
-        send = others(send)
-        await release(stand_in(self, send), scope, receive, send)
+        passing = others(send)
+        await release(stand_in(self, passing), scope, receive, passing.send)
 
 
 async def gzip_call_asgi2(self: typing.Any, receive: typing.Any, send: typing.Any) -> None:
@@ -207,5 +224,5 @@ async def gzip_call_asgi2(self: typing.Any, receive: typing.Any, send: typing.An
     if earlier and earlier.enclose_this():
         await shipped(self, receive, send)
     else:
-        send = others(send)
-        await release(stand_in(self, send), receive, send)
+        passing = others(send)
+        await release(stand_in(self, passing), receive, passing.send)
