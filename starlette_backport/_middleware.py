@@ -17,7 +17,7 @@ angle brackets are.
 import typing
 
 from . import _in_flight
-from ._messages import BODY, KEPT, START, Hold
+from ._messages import BODY, KEPT, START, Hold, kind
 from ._responses import HandedOver
 
 if typing.TYPE_CHECKING:
