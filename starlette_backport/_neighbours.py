@@ -143,11 +143,13 @@ class OtherMessages:
 class GZipStandIn:
     """A gzip responder as its own ``__call__`` sees it: with a `send_with_gzip` that drops nothing."""
 
-    __slots__ = ("forward", "in_charge", "others", "responder")
+    __slots__ = ("forward", "in_charge", "others", "responder", "send")
 
     def __init__(self, responder: typing.Any, others: OtherMessages) -> None:
         self.responder = responder
         self.others = others
+        # To the stand-in the release's code only gives it.
+        responder.send = others.send
         # One for all of a request, as on the release. So all its messages are passed on or none, whatever is applied
         # or reverted meanwhile.
         own = responder.send_with_gzip
@@ -160,20 +162,13 @@ class GZipStandIn:
         else:
             self.forward = types.MethodType(twin, responder)
 
-    @property
-    def send(self) -> typing.Any:
-        return self.responder.send
+    def app(self, scope: typing.Any, receive: typing.Any, send: typing.Any) -> typing.Any:
+        return self.responder.app(scope, receive, send)
 
-    @send.setter
-    def send(self, send: typing.Any) -> None:
-        self.responder.send = send
+    def inner(self, receive: typing.Any, send: typing.Any) -> typing.Any:  # ASGI 2
+        return self.responder.inner(receive, send)
 
-    def app(self, *arguments: typing.Any) -> typing.Any:
-        return self.responder.app(*arguments)
-
-    def inner(self, *arguments: typing.Any) -> typing.Any:  # ASGI 2
-        return self.responder.inner(*arguments)
-
+    # Not a coroutine function either.
     def send_with_gzip(self, message: typing.Any) -> typing.Any:
         type_ = kind(message)
         if type_ == BODY:
@@ -211,8 +206,7 @@ async def gzip_call(self: typing.Any, scope: typing.Any, receive: typing.Any, se
     if earlier and earlier.enclose_this():
         await shipped(self, scope, receive, send)
     else:
-        passing = others(send)
-        await release(stand_in(self, passing), scope, receive, passing.send)
+        await release(stand_in(self, others(send)), scope, receive, None)
 
 
 async def gzip_call_asgi2(self: typing.Any, receive: typing.Any, send: typing.Any) -> None:
@@ -224,5 +218,4 @@ async def gzip_call_asgi2(self: typing.Any, receive: typing.Any, send: typing.An
     if earlier and earlier.enclose_this():
         await shipped(self, receive, send)
     else:
-        passing = others(send)
-        await release(stand_in(self, passing), receive, passing.send)
+        await release(stand_in(self, others(send)), receive, None)

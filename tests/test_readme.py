@@ -109,7 +109,7 @@ def test_commands():
     ci = (pathlib.Path(REPOSITORY) / ".ci" / "run").read_text()
     lines = [line for kind, code in SNIPPETS if kind == "console" for line in code.splitlines()]
     commands = [line.split()[0] for line in lines if not line.startswith("python -m starlette_backport ")]
-    names = ("demo", "test", "build-fork", "check-patches", "stacks", "servers", "grid")
+    names = ("demo", "test", "build-fork", "check-patches", "stacks", "servers", "grid", "bench")
     assert set(commands) == {"scripts/" + name for name in names}
     for command in commands:
         assert os.access(os.path.join(REPOSITORY, command), os.X_OK)
