@@ -142,12 +142,14 @@ class QueueCallASGI2(QueueCall):
         return self.enter
 
     def enter(self, receive: typing.Any, send: typing.Any) -> typing.Any:
+        instance = self.instance
+        del self.instance  # It may keep its `send`: nothing is to refer to itself.
         try:
             queue = self.queue = send.__self__
         except AttributeError:
             queue = self.queue = None
         put = self.put if type(queue) is _asyncio_queue else self.put_by(send)
-        return self.instance(receive, put)
+        return instance(receive, put)
 
 
 class StandIn:

@@ -375,13 +375,17 @@ def test_a_response_that_is_called_with_names():
     assert types_of(messages)[:2] == ["http.response.push", "http.response.start"]
 
 
-def test_gzip_leaves_nothing_to_the_garbage_collector():
+@pytest.mark.parametrize("layers", [0, 1])
+def test_gzip_leaves_nothing_to_the_garbage_collector(layers):
+    app = GZipMiddleware(sending(PUSH, START, BODY))
+    for _ in range(layers):
+        app = PassThrough(app)
     scope = http_scope(headers=[(b"accept-encoding", b"gzip")])
     gc.collect()
     gc.disable()
     try:
         for _ in range(5):
-            serve(GZipMiddleware(sending(PUSH, START, BODY)), dict(scope))
+            serve(app, dict(scope))
         left = [thing for thing in gc.get_objects() if isinstance(thing, GZipResponder)]
     finally:
         gc.enable()
