@@ -28,7 +28,7 @@ _CODE_ARGUMENTS = [
 
 
 # For each function that has another body now, one that does what the release's does.
-twins: "typing.Dict[types.FunctionType, types.FunctionType]" = {}
+twins: "typing.Dict[typing.Any, types.FunctionType]" = {}
 
 
 class Transplant:
