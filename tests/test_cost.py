@@ -39,7 +39,7 @@ if QUEUE and not LIMITED:
 else:
     START_TAKES, CHUNK = {"send": 1, "async send_or_hold": 1, "take": 1, "kind": 1}, {"send": 1, "kind": 1}
 GZIP_ONCE = {"async gzip_call_asgi2": 1, "inner": 1} if ASGI2 else {"async gzip_call": 1, "app": 1}
-GZIP_ONCE.update({"__init__": 2, "send": 1})  # A GZipStandIn, whose `send` is set, and OtherMessages.
+GZIP_ONCE.update({"__init__": 2})  # A GZipStandIn, and OtherMessages.
 GZIP_START_TAKES = {"send_with_gzip": 1, "kind": 2, "send": 1, "async send_start": 1}
 GZIP_CHUNK = {"send_with_gzip": 1, "kind": 1, "send": 1}
 GZIP_OBJECTS = {"coroutine": 1, "method": 2, "GZipStandIn": 1, "OtherMessages": 1}
