@@ -27,8 +27,18 @@ _CODE_ARGUMENTS = [
 ]
 
 
-# For each function that has another body now, one that does what the release's does.
-twins: "typing.Dict[typing.Any, types.FunctionType]" = {}
+# What is done at the moment, by function.
+done: "typing.Dict[typing.Any, Transplant]" = {}
+
+
+def release_of(method: typing.Any) -> typing.Any:
+    """Return what does as the release's function does, for a method of that with another body; None for all else."""
+    if type(method) is not types.MethodType:
+        return None  # A wrapper, however much it may look like what it wraps.
+    transplant = done.get(method.__func__)
+    if transplant is None or transplant.function.__code__ is not transplant.code:
+        return None  # Somebody else has changed it since.
+    return types.MethodType(transplant.release, method.__self__)
 
 
 class Transplant:
@@ -49,11 +59,11 @@ class Transplant:
         self.code = _with_consts(donor.__code__, tuple(consts))
 
     def do(self) -> None:
-        twins[self.function] = self.release
+        done[self.function] = self
         self.function.__code__ = self.code
 
     def undo(self) -> None:
-        twins.pop(self.function, None)
+        done.pop(self.function, None)
         # Where somebody else has changed the function since, that change stays.
         if self.function.__code__ is self.code:
             self.function.__code__ = self.shipped

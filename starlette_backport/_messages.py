@@ -152,6 +152,7 @@ class Hold:
 
     def _start(self, message: Message) -> Message:
         try:
+            message["headers"]
             passed = self.early_start(message, self.held)
         except Exception:
             return message  # The release is to raise its own error.

@@ -18,6 +18,8 @@ The functions at the end give their bodies to the release's functions; `_code` s
 angle brackets are.
 """
 
+import sys
+import types
 import typing
 
 from . import _in_flight
@@ -81,8 +83,9 @@ class Call(Hold):
             raise
 
 
-# The class of asyncio's queues, once there has been one: nothing is imported for it.
+# The class of asyncio's queues and its ``put``, once there has been one: nothing is imported for it.
 _asyncio_queue: typing.Any = None
+_asyncio_put: typing.Any = None
 
 
 class QueueCall(Call):
@@ -95,23 +98,21 @@ class QueueCall(Call):
         self.middleware = middleware
 
     def app(self, scope: typing.Any, receive: typing.Any, send: typing.Any) -> typing.Any:
-        try:
-            queue = self.queue = send.__self__
-        except AttributeError:
-            queue = self.queue = None
-        put = self.put if type(queue) is _asyncio_queue else self.put_by(send)
-        return self.middleware.app(scope, receive, put)
+        return self.middleware.app(scope, receive, self.put if self.knows(send) else self.send)
 
-    def put_by(self, send: typing.Any) -> Send:
-        """Return what the application gets for `send` if that may be of a queue that `put` does not know."""
-        global _asyncio_queue
-        class_ = type(self.queue)
-        # Somebody may have replaced it, or it has a limit (0.13.7).
-        if (class_.__module__, class_.__qualname__) == ("asyncio.queues", "Queue") and not self.queue.maxsize:
-            _asyncio_queue = class_
-            return self.put
+    def knows(self, send: typing.Any) -> bool:
+        """Return whether `put` does what `send` does, the ``put`` of a queue; else that is what `send` forwards to."""
+        if type(send) is types.MethodType:
+            queue = self.queue = send.__self__
+            if send.__func__ is _asyncio_put and type(queue) is _asyncio_queue and not queue._maxsize:
+                return True
+            if _asyncio_put is None:
+                _remember(type(queue))
+                if _asyncio_put is not None:
+                    return self.knows(send)
+        # With a limit (0.13.7), or somebody's own, or wrapped: only its ``put`` knows what that takes.
         self.forward = send
-        return self.send
+        return False
 
     # In place of ``asyncio.Queue.put``, and cheaper by what that does for queues with a limit or a `join`: there,
     # each chunk of a body costs less than before, and that pays for most of the rest.
@@ -144,12 +145,17 @@ class QueueCallASGI2(QueueCall):
     def enter(self, receive: typing.Any, send: typing.Any) -> typing.Any:
         instance = self.instance
         del self.instance  # It may keep its `send`: nothing is to refer to itself.
-        try:
-            queue = self.queue = send.__self__
-        except AttributeError:
-            queue = self.queue = None
-        put = self.put if type(queue) is _asyncio_queue else self.put_by(send)
-        return instance(receive, put)
+        return instance(receive, self.put if self.knows(send) else self.send)
+
+
+def _remember(class_: typing.Any) -> None:
+    """Remember `class_`, if it is that of asyncio's queues, as Python has it."""
+    global _asyncio_queue, _asyncio_put
+    put = vars(class_).get("put")
+    module = sys.modules.get("asyncio.queues")
+    own = class_.__module__ == "asyncio.queues" and class_.__qualname__ == "Queue"
+    if own and isinstance(put, types.FunctionType) and put.__globals__ is vars(module):
+        _asyncio_queue, _asyncio_put = class_, put
 
 
 class StandIn:

@@ -11,11 +11,10 @@ The functions without a docstring give their bodies to the release's functions; 
 strings in angle brackets are.
 """
 
-import types
 import typing
 
 from . import _in_flight
-from ._code import twins
+from ._code import release_of
 from ._messages import BODY, NO_TYPE, START, Message, Spare, kind
 
 DEBUG = "http.response.debug"
@@ -153,14 +152,12 @@ class GZipStandIn:
         # One for all of a request, as on the release. So all its messages are passed on or none, whatever is applied
         # or reverted meanwhile.
         own = responder.send_with_gzip
-        twin = twins.get(getattr(own, "__func__", None))
+        release = release_of(own)
         # A subclass's own stays in charge, and so does a wrapper; for these `gzip_send` passes on what they do not.
-        self.in_charge = twin is None
-        if twin is None:
+        self.in_charge = release is None
+        if self.in_charge:
             responder._starlette_backport_others = others
-            self.forward = own
-        else:
-            self.forward = types.MethodType(twin, responder)
+        self.forward = release or own
 
     def app(self, scope: typing.Any, receive: typing.Any, send: typing.Any) -> typing.Any:
         return self.responder.app(scope, receive, send)

@@ -6,6 +6,8 @@ import typing
 
 from ._messages import START, EarlyStart, Message, kind
 
+CALL_NEXT = ("starlette.middleware.base", "call_next")
+
 
 class HandedOver(EarlyStart):
     """A start that hands the messages before it over to its response, when ``call_next`` gives that its headers.
@@ -16,8 +18,10 @@ class HandedOver(EarlyStart):
 
     def __getitem__(self, key: str) -> typing.Any:
         value = super().__getitem__(key)
-        if key == "headers":
-            carry(sys._getframe(1).f_locals["response"], self.held)
+        frame = sys._getframe(1)
+        # Others may look at it on its way.
+        if key == "headers" and (frame.f_globals.get("__name__"), frame.f_code.co_name) == CALL_NEXT:
+            carry(frame.f_locals["response"], self.held)
         return value
 
 

@@ -32,7 +32,7 @@ PICTURE = os.path.join(LIB, "bench.svg")
 VALUES = os.path.join(ROOT, ".envs", "bench.json")
 
 LATER = "0.24.0"
-STARTS = 30
+STARTS = 20
 # How long each variant is at work before it is the turn of the next one, in seconds.
 BLOCK = 0.001
 

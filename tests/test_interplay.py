@@ -1,4 +1,4 @@
-"""What a review of the request path found: each of these fails, and passed or was the release's before."""
+"""What others may put around, or in place of, what a request goes through on its way: none of it is bypassed."""
 
 import asyncio
 import functools
