@@ -19,8 +19,8 @@ angle brackets are.
 """
 
 import sys
-import types
 import typing
+from types import MethodType
 
 from . import _in_flight
 from ._messages import BODY, KEPT, START, Hold, kind
@@ -98,21 +98,21 @@ class QueueCall(Call):
         self.middleware = middleware
 
     def app(self, scope: typing.Any, receive: typing.Any, send: typing.Any) -> typing.Any:
-        return self.middleware.app(scope, receive, self.put if self.knows(send) else self.send)
+        if type(send) is MethodType and send.__func__ is _asyncio_put:
+            queue: typing.Any = send.__self__
+            self.queue = queue
+            if type(queue) is _asyncio_queue and not queue._maxsize:
+                return self.middleware.app(scope, receive, self.put)
+        return self.middleware.app(scope, receive, self.sending(send))
 
-    def knows(self, send: typing.Any) -> bool:
-        """Return whether `put` does what `send` does, the ``put`` of a queue; else that is what `send` forwards to."""
-        if type(send) is types.MethodType:
-            queue = self.queue = send.__self__
-            if send.__func__ is _asyncio_put and type(queue) is _asyncio_queue and not queue._maxsize:
-                return True
-            if _asyncio_put is None:
-                _remember(type(queue))
-                if _asyncio_put is not None:
-                    return self.knows(send)
+    def sending(self, send: typing.Any) -> Send:
+        """Return what the application gets in place of `send`, if that is not known to be what `put` is made for."""
+        if _asyncio_put is None and _is_asyncio_put(send):
+            self.queue = send.__self__
+            return self.put
         # With a limit (0.13.7), or somebody's own, or wrapped: only its ``put`` knows what that takes.
         self.forward = send
-        return False
+        return self.send
 
     # In place of ``asyncio.Queue.put``, and cheaper by what that does for queues with a limit or a `join`: there,
     # each chunk of a body costs less than before, and that pays for most of the rest.
@@ -145,17 +145,29 @@ class QueueCallASGI2(QueueCall):
     def enter(self, receive: typing.Any, send: typing.Any) -> typing.Any:
         instance = self.instance
         del self.instance  # It may keep its `send`: nothing is to refer to itself.
-        return instance(receive, self.put if self.knows(send) else self.send)
+        if type(send) is MethodType and send.__func__ is _asyncio_put:
+            queue: typing.Any = send.__self__
+            self.queue = queue
+            if type(queue) is _asyncio_queue and not queue._maxsize:
+                return instance(receive, self.put)
+        return instance(receive, self.sending(send))
 
 
-def _remember(class_: typing.Any) -> None:
-    """Remember `class_`, if it is that of asyncio's queues, as Python has it."""
+def _is_asyncio_put(send: typing.Any) -> bool:
+    """Return whether `send` is the ``put`` of a queue of asyncio, as Python has it, and without a limit."""
     global _asyncio_queue, _asyncio_put
-    put = vars(class_).get("put")
+    if type(send) is not MethodType:
+        return False
+    put: typing.Any = send.__func__
+    queue: typing.Any = send.__self__
+    class_ = type(queue)
     module = sys.modules.get("asyncio.queues")
-    own = class_.__module__ == "asyncio.queues" and class_.__qualname__ == "Queue"
-    if own and isinstance(put, types.FunctionType) and put.__globals__ is vars(module):
-        _asyncio_queue, _asyncio_put = class_, put
+    if (class_.__module__, class_.__qualname__) != ("asyncio.queues", "Queue") or vars(class_).get("put") is not put:
+        return False
+    if getattr(put, "__globals__", None) is not getattr(module, "__dict__", None) or queue.maxsize:
+        return False
+    _asyncio_queue, _asyncio_put = class_, put
+    return True
 
 
 class StandIn:
