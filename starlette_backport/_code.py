@@ -27,7 +27,7 @@ _CODE_ARGUMENTS = [
 ]
 
 
-# What is done at the moment, by function.
+# What is done at the moment, by function: `_process` guards it.
 done: "typing.Dict[typing.Any, Transplant]" = {}
 
 

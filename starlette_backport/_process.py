@@ -11,7 +11,7 @@ import types
 import typing
 
 from . import _installed, _shipped
-from ._code import Transplant
+from ._code import Transplant, done
 from ._importing import Finder, wait_for_import
 from ._in_flight import earlier
 from ._installed import Installed
@@ -27,7 +27,6 @@ class _State:
     def __init__(self) -> None:
         # There is one while the backport is applied.
         self.finder: typing.Optional[Finder] = None
-        self.transplants: typing.Dict[types.FunctionType, Transplant] = {}
         # Who wants it applied: `apply` itself, and one object for each `applied()` at the moment.
         self.holders: typing.Set[typing.Any] = set()
         # Those of them that wait for the end of a `suspended()`.
@@ -156,7 +155,7 @@ def _imported(module: types.ModuleType) -> None:
 
 
 def _transplants(target: Target, module: types.ModuleType, installed: Installed) -> "typing.List[Transplant]":
-    found = [f for f in _shipped.functions(target, module, installed) if f not in _state.transplants]
+    found = [f for f in _shipped.functions(target, module, installed) if f not in done]
     for function in found:
         _shipped.check(target, function.__code__, installed, module.__loader__)
     return [Transplant(function, _donor(target)) for function in found]
@@ -172,7 +171,6 @@ def _donor(target: Target) -> typing.Any:
 
 def _transplant(transplants: "typing.Iterable[Transplant]") -> None:
     for transplant in transplants:
-        _state.transplants[transplant.function] = transplant
         transplant.do()
 
 
@@ -180,8 +178,7 @@ def _undo() -> None:
     if _state.finder is not None:
         _state.finder.remove()
         _state.finder = None
-    while _state.transplants:
-        _, transplant = _state.transplants.popitem()
+    for transplant in list(done.values()):
         transplant.undo()
     earlier.clear()
     carrying_class.cache_clear()

@@ -5,8 +5,7 @@ import sys
 import typing
 
 from ._messages import START, EarlyStart, Message, kind
-
-CALL_NEXT = ("starlette.middleware.base", "call_next")
+from ._releases import BASE
 
 
 class HandedOver(EarlyStart):
@@ -20,7 +19,7 @@ class HandedOver(EarlyStart):
         value = super().__getitem__(key)
         frame = sys._getframe(1)
         # Others may look at it on its way.
-        if key == "headers" and (frame.f_globals.get("__name__"), frame.f_code.co_name) == CALL_NEXT:
+        if key == "headers" and (frame.f_globals.get("__name__"), frame.f_code.co_name) == (BASE, "call_next"):
             carry(frame.f_locals["response"], self.held)
         return value
 

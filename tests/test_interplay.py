@@ -6,7 +6,7 @@ import types
 
 import pytest
 import support
-from starlette.middleware.gzip import GZipResponder
+from starlette.middleware.gzip import GZipMiddleware, GZipResponder
 from support import BODY, PUSH, QUEUE, START, PassThrough, body, http_scope, raw, sending, serve, types_of
 
 pytestmark = support.needs_unpatched
@@ -30,16 +30,10 @@ class Proxy:
         return getattr(self.wrapped, name)
 
 
-def gzip(app):
-    from starlette.middleware.gzip import GZipMiddleware
-
-    return GZipMiddleware(app)
-
-
 def test_a_transparent_wrapper_of_what_gzip_sends_with(monkeypatch, either):
     seen = []
     monkeypatch.setattr(GZipResponder, "send_with_gzip", Proxy(vars(GZipResponder)["send_with_gzip"], seen))
-    messages, error = serve(gzip(sending(START, BODY)), GZIP_SCOPE)
+    messages, error = serve(GZipMiddleware(sending(START, BODY)), GZIP_SCOPE)
     assert error is None
     assert types_of(messages) == seen == ["http.response.start", "http.response.body"]
 
@@ -64,7 +58,7 @@ def test_what_gzip_sends_with_changed_in_place_after_apply(patched):
     function.__code__ = _with_consts(traced.__code__, tuple(consts))
     try:
         del seen_by_code[:]
-        messages, error = serve(gzip(sending(START, BODY)), GZIP_SCOPE)
+        messages, error = serve(GZipMiddleware(sending(START, BODY)), GZIP_SCOPE)
     finally:
         function.__code__ = before
     assert error is None
@@ -111,7 +105,6 @@ def test_a_wrapper_of_what_queues_put_with(monkeypatch, either):
 def test_somebody_else_looks_at_the_headers_of_a_start(monkeypatch, patched):
     """What carries the messages to `call_next` may be somebody's own, too."""
     if QUEUE:
-        cls, name = asyncio.Queue, "put_nowait"
 
         class Queue(asyncio.Queue):
             async def put(self, item):
@@ -121,14 +114,13 @@ def test_somebody_else_looks_at_the_headers_of_a_start(monkeypatch, patched):
         monkeypatch.setattr(asyncio, "Queue", Queue)
     else:
         streams = pytest.importorskip("anyio.streams.memory")
-        cls, name = streams.MemoryObjectSendStream, "send_nowait"
-        send_nowait = getattr(cls, name)
+        send_nowait = streams.MemoryObjectSendStream.send_nowait
 
         def traced(self, item):
             seen.append(item["type"] == START["type"] and item["headers"])
             return send_nowait(self, item)
 
-        monkeypatch.setattr(cls, name, traced)
+        monkeypatch.setattr(streams.MemoryObjectSendStream, "send_nowait", traced)
     seen = []
     messages, error = serve(PassThrough(sending(PUSH, START, BODY)))
     assert error is None
