@@ -1,46 +1,37 @@
 """``apply()``, ``revert()``, ``applied()`` and ``status()``."""
 
-import collections
 import contextlib
+import hashlib
+import linecache
+import logging
 import os
-import typing
+import sys
+import threading
+import warnings
+from typing import Any, Iterator, List, NamedTuple, Tuple
 
-from . import _process, _releases
-from ._code import texts
-from ._installed import Installed
+from . import _early_messages, _releases
+from ._errors import BackportNotNeededWarning, StarletteNotFoundError, UnexpectedCodeError
+from ._functions import Change, change_of, find
 
 DISABLE = "STARLETTE_BACKPORT_DISABLE"
-
 HAS_FIX = "it has the fix"
 IS_PATCHED = "it is a patched build, with the diffs of starlette-backport"
 
-_warned: "typing.Set[str]" = set()
+_lock = threading.RLock()
+_warned: List[bool] = []
+_made: List[Change] = []  # By this copy of the package: to find them again after a module was imported anew.
 
 
-if typing.TYPE_CHECKING:
+class Status(NamedTuple):
+    """What `status()` found out."""
 
-    class _Fields(typing.NamedTuple):
-        starlette: str
-        affected: bool
-        state: str
-        functions: typing.Tuple[str, ...]
-        reason: str
-else:
-    # The same, made in half the time.
-    _Fields = collections.namedtuple("_Fields", ["starlette", "affected", "state", "functions", "reason"])
-
-
-class Status(_Fields):
-    """What `status()` found out.
-
-    ``starlette``: the release, as ``starlette.__version__`` gives it.
-    ``affected``: whether a template response behind ``BaseHTTPMiddleware`` fails on it as it is installed.
-    ``state``: ``"applied"``, ``"not applied"``, ``"not needed"`` or ``"disabled"``.
-    ``functions``: those that are changed, or would be: dotted names, none where nothing needs to be done.
-    ``reason``: why, in a few words.
-    """
-
-    __slots__ = ()
+    starlette: str  #: The release, ``starlette.__version__``.
+    affected: bool  #: Whether a template response behind ``BaseHTTPMiddleware`` fails on it as it is installed.
+    state: str  #: ``"applied"``, ``"not applied"``, ``"not needed"`` or ``"disabled"``.
+    functions: Tuple[str, ...]  #: Those that are changed, or would be.
+    reason: str  #: Why, in a few words.
+    notes: Tuple[str, ...] = ()  #: What could not be verified or changed, and why.
 
     @property
     def has_fix(self) -> bool:
@@ -48,126 +39,146 @@ class Status(_Fields):
         return self.reason in (HAS_FIX, IS_PATCHED)
 
     def __str__(self) -> str:
-        lines = ["Starlette {}: backport {} ({})".format(self.starlette, self.state, self.reason)]
-        return "\n  ".join(lines + list(self.functions))
+        line = "Starlette %s: backport %s (%s)" % (self.starlette, self.state, self.reason)
+        return "\n  ".join([line, *self.functions, *self.notes])
 
 
 def apply() -> Status:
     """Make this process's Starlette carry template and other early messages through ``call_next``.
 
-    It may be called any number of times, from any thread, before or after Starlette, the test client or the
-    application are imported or built. What is not imported yet is reached when it is. Nothing else is
-    imported. A request in flight ends as it was begun. Where the release is not affected, or where the
-    environment variable ``STARLETTE_BACKPORT_DISABLE`` is set to anything but ``0``, ``false``, ``no`` or
-    ``off``, nothing is changed; a Starlette that has the fix already gets a `BackportNotNeededWarning`, once.
-
-    Returns what `status()` returns. Raises `StarletteNotFoundError`, `UnknownReleaseError`, or
-    `UnexpectedCodeError` for code that is not what the release shipped; then nothing is changed.
-
-    The behaviour is that of Starlette 0.24.0 (pull request #1991), for any message and for several.
+    The behaviour is that of Starlette 0.24.0 (pull request #1991), for any message. Call it as often as you like, from
+    any thread, before or after applications are built. Returns what `status()` returns. Changes nothing where the
+    release is not affected, or where the environment variable ``STARLETTE_BACKPORT_DISABLE`` is set. Warns once, with
+    `BackportNotNeededWarning`, where it has the fix. Raises `StarletteNotFoundError`, `UnknownReleaseError`, or
+    `UnexpectedCodeError` for code that is not what the release shipped, and then changes nothing.
     """
-    return _acquire(apply, stacklevel=3)
+    return _apply("apply()", stacklevel=3)
 
 
 def revert() -> None:
-    """Put back what `apply()` found: code, modules and import system. Does nothing if nothing is applied.
-
-    Wrappers that others have put around the changed functions since stay. A call of ``call_next`` that is
-    under way is finished as it was begun; what a request has not reached yet is the release's own again.
-    """
-    _process.undo()
+    """Give all changed functions their own code back. Wrappers that other tools put around them stay."""
+    with _lock:
+        for change in in_force():
+            change.undo()
 
 
 @contextlib.contextmanager
-def applied() -> "typing.Iterator[Status]":
-    """Apply for the time of a ``with`` block, for a fixture or one test; gives what `apply()` returns.
-
-    What was applied before stays applied after. Raises what `apply()` raises.
-    """
+def applied() -> Iterator[Status]:
+    """Apply for the time of a ``with`` block, which may nest and overlap with others. Gives what `apply()` returns."""
     holder = object()
-    result = _acquire(holder, stacklevel=4)
+    result = _apply(holder, stacklevel=4)
     try:
         yield result
     finally:
-        _process.let_go(holder)
+        with _lock:
+            for change in in_force():
+                change.holders.discard(holder)
+                if not change.holders:
+                    change.undo()
 
 
 def status() -> Status:
-    """Return the release found, whether it is affected, and what is or would be changed. Changes nothing.
-
-    Raises `StarletteNotFoundError` or `UnknownReleaseError`.
-    """
-    return _found(Installed())
+    """Return what is or would be changed at this moment. Imports and raises what `apply()` does; changes nothing."""
+    with _lock:
+        return _look()[0]
 
 
-def _found(installed: Installed) -> Status:
-    release = installed.release
-    names = tuple(target.name for target in installed.targets)
-    with _process.lock:
-        if _process.is_applied():
-            return _is_applied(installed)
-        has_fix = _has_fix(installed)
-        if has_fix:
-            return Status(release, False, "not needed", (), has_fix)
-        if not names:
-            return Status(release, False, "not needed", (), "it sends no template messages yet")
-        if _disabled():
-            return Status(release, True, "disabled", names, "%s is set" % DISABLE)
-        return Status(release, True, "not applied", names, "call starlette_backport.apply()")
+def in_force() -> List[Change]:
+    """Return the changes that are in force now, whichever copy of this package made them."""
+    _made[:] = [change for change in _made if change_of(change.function) is change]
+    found: List[Any] = list(_made)
+    for module, name, *_ in _releases.FUNCTIONS:
+        if hasattr(sys.modules.get(module), name.split(".")[0]):
+            found.append(change_of(find(sys.modules[module], name)[1]))
+    return [change for change in found if change]
 
 
-def _is_applied(installed: Installed) -> Status:
-    names = tuple(target.name for target in installed.targets)
-    return Status(installed.release, True, "applied", names, "until you are on %s" % _releases.FIXED)
-
-
-def _has_fix(installed: Installed) -> "typing.Optional[str]":
-    """Return by what the Starlette that is there has the fix, if it has."""
-    if _releases.is_fixed(installed.release):
-        return HAS_FIX
-    digest = installed.digest(installed.loader(_releases.BASE))
-    if any(digest in target.files for target in installed.targets if target.module == _releases.BASE):
-        return None  # As shipped.
-    base = installed.code(_releases.BASE)
-    if base is None:  # As in a frozen application.
-        return IS_PATCHED if installed.exists(_releases.PATCH_MODULE) else None
-    if _releases.PATCH_MODULE in base.co_names:
-        return IS_PATCHED
-    return HAS_FIX if _releases.FIX_MARK in texts(base) else None
-
-
-def _disabled() -> bool:
-    return os.environ.get(DISABLE, "").strip().lower() not in ("", "0", "false", "no", "off")
-
-
-def _acquire(holder: typing.Any, stacklevel: int) -> Status:
-    """Apply on behalf of `holder`, if there is anything to apply."""
-    _process.hold(holder)
+def _look() -> Tuple[Status, List[Any]]:
+    """Return the status and, for each function to change, module, name, new code, what is in its place, and itself."""
     try:
-        installed = Installed()
-        found = _found(installed)
-        if found.state == "not applied":
-            _process.do(installed, holder)
-            return _is_applied(installed)
-    except BaseException:
-        _process.let_go(holder)
-        raise
-    if found.state != "applied":
-        _process.let_go(holder)
-    if found.state == "disabled":
-        import logging
+        import starlette
+    except ModuleNotFoundError as exc:
+        text = "%s.\nThis environment is %s.\nInstall the release of Starlette that your project pins."
+        raise StarletteNotFoundError(text % (exc, sys.prefix)) from exc
+    release: Any = getattr(starlette, "__version__", None)
+    version = _releases.parse(release)
+    found: List[Any] = []
+    notes: List[str] = []
+    for module, name, code, since, until in _releases.FUNCTIONS:
+        if since <= version < until and _import(module, notes):
+            found.append((module, name, code, *find(sys.modules[module], name)))
+            notes += [] if _source(module) else ["not verified: no source of " + module]
+    affected, state, reason = True, "not applied", "call starlette_backport.apply()"
+    if found and all(change_of(function) for *_, function in found):
+        state, reason = "applied", "until you are on %d.%d.%d" % _releases.FIXED
+    elif version >= _releases.FIXED or (found and _releases.FIX_MARK in _source(_releases.BASE)):
+        affected, state, reason = False, "not needed", HAS_FIX
+    elif not found:
+        affected, state, reason = False, "not needed", "it sends no template messages yet"
+    elif hasattr(sys.modules[_releases.BASE], _releases.PATCHED):
+        affected, state, reason = False, "not needed", IS_PATCHED
+    elif os.environ.get(DISABLE, "").strip().lower() not in ("", "0", "false", "no", "off"):
+        state, reason = "disabled", DISABLE + " is set"
+    names = ["%s.%s" % (module, name) for module, name, *_ in found]
+    return Status(release, affected, state, tuple(names * affected), reason, tuple(notes * affected)), found
 
-        logging.getLogger("starlette_backport").warning("Nothing is changed: %s is set. %s", DISABLE, found)
-    elif found.has_fix and not _warned:
-        import warnings
 
-        from ._errors import BackportNotNeededWarning
+def _import(name: str, notes: List[str]) -> bool:
+    """Import module `name`, each by a statement, because tools that freeze applications look for these."""
+    import starlette.middleware.base
+    import starlette.middleware.gzip
 
-        _warned.add(found.starlette)
-        warnings.warn(
-            "Starlette %s does not need starlette-backport (%s): remove the package "
-            "and the call of starlette_backport.apply()." % (found.starlette, found.reason),
-            BackportNotNeededWarning,
-            stacklevel=stacklevel,
+    try:
+        if name == _releases.TEMPLATING:
+            import starlette.templating  # noqa: F401
+    except Exception as exc:  # Up to 0.10.7 it needs jinja2. Without that there are no template responses.
+        notes.append("not changed: %s, which cannot be imported: %s" % (name, exc))
+    return name in sys.modules
+
+
+def _source(name: str) -> str:
+    """Return the source of module `name`, with line ends normalised; empty where there is none."""
+    path = getattr(sys.modules[name], "__file__", None) or ""
+    linecache.checkcache(path)
+    return "".join(linecache.getlines(path, vars(sys.modules[name]))) if path.endswith(".py") else ""
+
+
+def _check(release: str, module: str, name: str, in_place: Any, function: Any) -> None:
+    """Raise UnexpectedCodeError where the file of `module`, or `function`, is not what the release shipped."""
+    source = _source(module)
+    if source and hashlib.sha256(source.encode()).hexdigest() != _releases.sha256(module, release):
+        text = (
+            "%s is not the file that Starlette %s shipped. Nothing was changed.\nRemove starlette-backport if the file "
         )
-    return found
+        text += "carries template messages. Else reinstall: pip install --force-reinstall --no-deps starlette==%s"
+        raise UnexpectedCodeError(text % (sys.modules[module].__file__, release, release))
+    if function is None:
+        text = "%s.%s was replaced by %s, which hides it. Nothing was changed.\n"
+        text += "Call starlette_backport.apply() before that, or use functools.wraps there."
+        raise UnexpectedCodeError(text % (module, name, _early_messages.dotted(in_place)))
+
+
+def _apply(holder: Any, stacklevel: int) -> Status:
+    """Apply on behalf of `holder`, if there is anything to apply."""
+    with _lock:
+        before, found = _look()
+        if before.state in ("applied", "not applied"):
+            todo = [target for target in found if not change_of(target[-1])]
+            for module, name, _, in_place, function in todo:
+                _check(before.starlette, module, name, in_place, function)
+            with contextlib.ExitStack() as undo:  # All functions or none.
+                for _, _, code, _, function in todo:
+                    _made.append(Change(function, code, _early_messages))
+                    undo.callback(_made[-1].undo)
+                    _made[-1].do()
+                undo.pop_all()
+            for *_, function in found:
+                change_of(function).holders.add(holder)  # type: ignore[union-attr]
+            return _look()[0]
+    if before.state == "disabled":
+        logging.getLogger("starlette_backport").warning("Nothing is changed: %s is set. %s", DISABLE, before)
+    elif before.has_fix and not _warned:
+        _warned.append(True)
+        text = "Starlette %s does not need starlette-backport (%s). Remove the package and the call of apply()."
+        warnings.warn(text % (before.starlette, before.reason), BackportNotNeededWarning, stacklevel=stacklevel)
+    return before

@@ -11,7 +11,7 @@ import sys
 import typing
 
 from . import _stack
-from ._errors import BackportError
+from ._early_messages import BackportError
 from ._report import USAGE, Facts, UsageError, tell_status, verify
 
 STATUS_EPILOG = """\

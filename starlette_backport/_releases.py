@@ -1,192 +1,76 @@
-"""Which releases are affected, and what they shipped: the one place with release numbers.
-
-The fingerprints are those of the 58 stable releases and three pre-releases from the package index, made by
-``scripts/fingerprints``. `_code` says what they stand for. All here is plain data, as everybody who calls
-``apply()`` waits for it.
-"""
+"""All release numbers, and the SHA-256 of files: ``scripts/fingerprints --check`` compares them with the releases."""
 
 import re
-import typing
+from typing import Any, Dict, Tuple
 
-_PATTERN = r"(\d+)\.(\d+)(?:\.(\d+))?(?:(a|b|rc)(\d+))?(?![\d])"
-
-# Sorts after "a", "b" and "rc".
-_FINAL = "~"
-
-
-def parse(release: typing.Any) -> "typing.Tuple[int, int, int, str, int]":
-    """Return what `release` sorts by; what follows, as in ``0.14.2+local``, does not count.
-
-    Raises UnknownReleaseError for what is no version.
-    """
-    numbers = release.split(".") if isinstance(release, str) else []
-    if len(numbers) == 3 and all(number.isdecimal() for number in numbers):
-        # Nearly always; the pattern takes longer to compile than all of `apply()`.
-        return int(numbers[0]), int(numbers[1]), int(numbers[2]), _FINAL, 0
-    match = re.match(_PATTERN, release) if isinstance(release, str) else None
-    if match is None:
-        from ._errors import UnknownReleaseError
-
-        raise UnknownReleaseError(
-            "Expected starlette.__version__ to be a release number such as '0.14.2', but found {!r}. "
-            "Reinstall Starlette (pip install --force-reinstall starlette==...), or call "
-            "starlette_backport.apply() only where it has one.".format(release)
-        )
-    major, minor, micro, phase, number = match.groups()
-    return int(major), int(minor), int(micro or 0), phase or _FINAL, int(number or 0)
-
-
-# The first release whose `call_next` takes a template message (pull request #1991).
-FIXED = "0.24.0"
-
-# What the fix of 0.24.0 made `call_next` look for: a build of an older release that does so has it, too.
-FIX_MARK = "http.response.debug"
-
-# The module that the diffs in patches/ add to a release, and that `starlette.middleware.base` then imports.
-PATCH_MODULE = "starlette._early_messages"
-
-
-# From here on the test client is made of httpx, before of requests.
-HTTPX_SINCE = "0.21.0"
-
-
-def client_package(release: str) -> str:
-    """Return the package that the test client of `release` is made of. Raises UnknownReleaseError."""
-    return "httpx" if parse(release) >= parse(HTTPX_SINCE) else "requests"
-
-
-def is_fixed(release: str) -> bool:
-    """Return whether upstream's `release` has the fix. Raises UnknownReleaseError."""
-    return parse(release) >= parse(FIXED)
-
-
-class Target:
-    """A function that the backport changes, as shipped by a release."""
-
-    def __init__(
-        self, module: str, qualname: str, donor: str, source: str, code: str, code_optimized: str, files: str
-    ) -> None:
-        self.module = module
-        self.qualname = qualname
-        self.name = module + "." + qualname
-        # The function whose body it gets: a name, as its module is imported only when this one's has been.
-        self.donor = donor
-        # The fingerprints of its source, and of its code, which under -O is without asserts.
-        self.source = source
-        self.fingerprint = code if __debug__ else code_optimized
-        # The CRC-32s of the whole files that have it so.
-        self.files = files.split()
-
+from . import _functions
+from ._errors import UnknownReleaseError
 
 BASE = "starlette.middleware.base"
+GZIP = "starlette.middleware.gzip"
+RESPONSES = "starlette.responses"
+TEMPLATING = "starlette.templating"
+# The first affected release, the first one with the fix (pull request #1991), and the first with httpx, not requests.
+AFFECTED, FIXED, HTTPX = (0, 9, 9), (0, 24, 0), (0, 21, 0)
+# What `BASE` has where it was built with patches/, and what it mentions where somebody put upstream's fix there.
+PATCHED, FIX_MARK = "_early_messages", "http.response.debug"
 
-_template = "_neighbours.TemplateResponse.__call__"
-_template_asgi2 = "_neighbours.TemplateResponseASGI2.__call__"
-
-# For each function its module, its name and rows: the first release that it is so on, pre-releases included, and what
-# `Target` says; or None from the release on where it is gone, or is no longer the one to change.
-TARGETS: "typing.Tuple[typing.Any, ...]" = (
-    (
-        BASE,
-        "BaseHTTPMiddleware.call_next",
-        ((0, 9, 9), "_middleware.call_next_asgi2", "1eac9cc3", "0032ebbe", "90a8866b", "2bd01204"),
-        ((0, 12, 0), "_middleware.call_next", "98e73271", "b211c84a", "da0bc7c2", "d86ff029"),
-        ((0, 12, 1), "_middleware.call_next", "9e0b17b9", "888c99be", "dc90fbb5", "43cec482"),
-        ((0, 13, 5), "_middleware.call_next", "8d097aff", "5657687e", "f01370a3", "29535879"),
-        ((0, 13, 7), "_middleware.call_next", "3f575f0d", "d73525b1", "ce9d5d77", "b94bda7a"),
-        ((0, 13, 8), "_middleware.call_next", "f4e6dbf5", "5657687e", "f01370a3", "59483fca"),
-        ((0, 15, 0), None),
-    ),
-    (
-        BASE,
-        "BaseHTTPMiddleware.__call__",
-        ((0, 15, 0), "_middleware.call", "b0ec55a6", "26ac685b", "3bdf5f9f", "66ff61d7"),
-        ((0, 17, 0), "_middleware.call", "a605bd32", "88d11c76", "10cbef71", "1ff24259"),
-        ((0, 19, 0), "_middleware.call", "0a6c509a", "7f7098a7", "5a643a49", "8c6e08a4 8aca022f"),
-        ((0, 20, 1), "_middleware.call", "e9087953", "2f6aa823", "deb7c1a3", "48ac60b9"),
-        ((0, 21, 0), "_middleware.call", "91b6dfd8", "5ce0bf88", "b2b26c04", "ecf781a4"),
-        ((0, 23, 1), "_middleware.call", "149a1dfc", "a863d8af", "fd18a305", "2bb56e39"),
-    ),
-    (
-        "starlette.responses",
-        "TemplateResponse.__call__",
-        ((0, 9, 9), _template_asgi2, "0b118261", "60f1e374", "60f1e374", "a59baf27 475fd169"),
-        ((0, 10, 4), None),
-    ),
-    (
-        "starlette.templating",
-        "_TemplateResponse.__call__",
-        ((0, 10, 4), _template_asgi2, "03ee721d", "60f1e374", "60f1e374", "c3397c2e 353df1b4 c9447cc6"),
-        (
-            (0, 12, 0),
-            _template,
-            "a0d3110c",
-            "671eb097",
-            "671eb097",
-            "7bd3fd21 7334a75a 93afda80 2571224b 99d8a7e4 b94babf8 2860ebc6 c2f69e9b",
-        ),
-    ),
-    (
-        "starlette.middleware.gzip",
-        "GZipResponder.__call__",
-        ((0, 9, 9), "_neighbours.gzip_call_asgi2", "f7a93d94", "f4fab33f", "f4fab33f", "900455b5"),
-        (
-            (0, 12, 0),
-            "_neighbours.gzip_call",
-            "e140dccb",
-            "3b424916",
-            "3b424916",
-            "b6669924 5e6ffb82 b4632d17 7f8444c9 832d3908",
-        ),
-    ),
-    (
-        "starlette.middleware.gzip",
-        "GZipResponder.send_with_gzip",
-        ((0, 9, 9), "_neighbours.gzip_send", "27b66298", "51a66356", "51a66356", "900455b5 b6669924"),
-        ((0, 14, 2), "_neighbours.gzip_send", "5677fc29", "51a66356", "51a66356", "5e6ffb82 b4632d17 7f8444c9"),
-        ((0, 22, 0), "_neighbours.gzip_send", "f2c95ae8", "13626bf0", "13626bf0", "832d3908"),
-    ),
-    (
-        "starlette.testclient",
-        "_ASGIAdapter.send",
-        ((0, 9, 9), "_neighbours.client_send", "0bf68c8a", "e26af271", "7a9fb3ea", "cc1f70f0"),
-        ((0, 9, 10), "_neighbours.client_send", "b2b03b2d", "2f4a01c5", "0f56af7c", "c1c449bc"),
-        ((0, 9, 11), "_neighbours.client_send", "c3d2493c", "69b79edb", "2212980e", "41cdb9cf"),
-        ((0, 10, 0), "_neighbours.client_send", "0a5a1c5a", "8abefe4a", "9870b6d0", "30fd7545"),
-        ((0, 12, 0), "_neighbours.client_send", "34947ab9", "d26ac64f", "36f254cb", "9a1abd9a 4a729d62"),
-        ((0, 12, 3), "_neighbours.client_send", "cb6b2518", "165d079b", "ada38e8e", "9804ced8 e3c826fd 4531b937"),
-        ((0, 12, 11), "_neighbours.client_send", "819d2ea0", "7dc91d4c", "561d4229", "c8ea3366"),
-        (
-            (0, 13, 1),
-            "_neighbours.client_send",
-            "573bd037",
-            "7dc91d4c",
-            "561d4229",
-            "77a6a63d 610d3608 b1c34f11 2f673e35",
-        ),
-        ((0, 15, 0), "_neighbours.client_send", "ee87309f", "be146311", "3d16a165", "96a0b65f"),
-        ((0, 16, 0), "_neighbours.client_send", "8788dc74", "a9e3fda0", "6f7c939d", "44950267"),
-        ((0, 18, 0), "_neighbours.client_send", "c3a8203b", "fd71e83e", "e8456969", "b1ad7025"),
-        ((0, 19, 0), "_neighbours.client_send", "ea7fe2c8", "f3ece52c", "185fd08b", "9493f09d 64eb3550"),
-        ((0, 21, 0), None),
-    ),
-    (
-        "starlette.testclient",
-        "_TestClientTransport.handle_request",
-        ((0, 21, 0), "_neighbours.client_handle_request", "f86ff821", "7b2a2a8b", "cf46d98c", "6e8d5f0b"),
-        ((0, 22, 0), "_neighbours.client_handle_request", "dcb4a639", "7b2a2a8b", "cf46d98c", "c56d0d3a 31c8d185"),
-    ),
+# The functions to change: module, name, new code, first release, and first release without.
+FUNCTIONS = (
+    (BASE, "BaseHTTPMiddleware.call_next", _functions.call_next, AFFECTED, (0, 15, 0)),
+    (BASE, "BaseHTTPMiddleware.__call__", _functions.call_middleware, (0, 15, 0), FIXED),
+    (RESPONSES, "TemplateResponse.__call__", _functions.WithSuper.call_template_response, AFFECTED, (0, 10, 4)),
+    (TEMPLATING, "_TemplateResponse.__call__", _functions.WithSuper.call_template_response, (0, 10, 4), FIXED),
+    (GZIP, "GZipResponder.__init__", _functions.make_gzip_responder, AFFECTED, (0, 12, 0)),
+    (GZIP, "GZipResponder.__call__", _functions.call_gzip_responder, (0, 12, 0), FIXED),
 )
 
+# The SHA-256 of the files that define them, as shipped from that release on.
+FILES: Dict[Tuple[str, Tuple[int, int, int]], str] = {
+    (BASE, (0, 9, 9)): "4ef429a9a8c738094ba0ba055d3c9a1e21bdb46e52557005a4f746eeabf7bad6",
+    (BASE, (0, 12, 0)): "ac9e80e404cfd284a6a0db2de8976f12b23a614b91b3b31708fcf1e8da40d020",
+    (BASE, (0, 12, 1)): "f9a78b1bb9c793229b975bde6cd932409e43f585c8f085255580fab90774d434",
+    (BASE, (0, 13, 5)): "c0d76a478a4b56551a4a0e461eaf7a1fc0499696289b55b102bb2b1fd7a2822b",
+    (BASE, (0, 13, 7)): "386dc129f747648f83544cbed9a08249a7d875591925dc5fb75f689c0c319380",
+    (BASE, (0, 13, 8)): "acc84c683b386c1a35610f3c7cf756f1a94b73eaccefd68b4e162f401738d172",
+    (BASE, (0, 15, 0)): "0295f98d2ff1b029ca731fe29ee99db0df1e27eb34767d5622cc8611f54cfc35",
+    (BASE, (0, 17, 0)): "618e6273466fb91f0ac59e6ad12fac036b6c06e9fd43a5d2b3be83d462a48f75",
+    (BASE, (0, 19, 0)): "2835f4679863953cb8d87455c27f6bd45ec611bebbca80f5e012ab0957cfd3ae",
+    (BASE, (0, 19, 1)): "b86fdcf13819db7a125d0b75f83207ce89d92dbce378151073909f2f50e3b723",
+    (BASE, (0, 20, 1)): "a68d86b4487f0b5737d97d83ff9d1ff515e6c28eaec6ea9e0b78f69dcdd49aaa",
+    (BASE, (0, 21, 0)): "e2ed875a3fd8f462372e598810fa41c62ae8ef36aa562228272458fe14252ba2",
+    (BASE, (0, 23, 1)): "7b39eaf492c486c9312018a46c2b8536e82b00257e3e8cca89bbe170861a6c3e",
+    (GZIP, (0, 9, 9)): "bcee941aaa5c2ffe5ef7c2725f96a8aa0814fb9d93bc87b14b87a7ebc023d515",
+    (GZIP, (0, 12, 0)): "6ee16965fb2df9c748c80c005f92d2a507ef16dffb8d772af1e93d3ae343b4c2",
+    (GZIP, (0, 14, 2)): "7d6faa6977e38efec6834568a089c5fd7bb7212be48f75c8dd17e108697153ca",
+    (GZIP, (0, 15, 0)): "fbddd6756aa1805b56b02ff1267b9c786fb7b345bf6bbb208b4657c8b9065e58",
+    (GZIP, (0, 18, 0)): "18994c625f861e190320f211721bdb6addc58be0d13084edf331cdea9ab63a54",
+    (GZIP, (0, 22, 0)): "e0fc01738d932c6a39d123549fc3cd32776226637a547748048e71d4fcaae20a",
+    (RESPONSES, (0, 9, 9)): "886f807657485421588cfe18c960db74da7b16994edf0129eaa080168f89dfe3",
+    (RESPONSES, (0, 9, 10)): "1747c2c12e714d42026da62f62ebb071df126ac50430a0c197c9a343fa4cdbe2",
+    (TEMPLATING, (0, 10, 4)): "5f5d283d43123aed8602cf3db40aabbed697cfb3961fc8ef2a46173480e4d6d9",
+    (TEMPLATING, (0, 10, 5)): "3c8edcd9fd24cd376168b85940e6659ccb9fe4359357aa05c67911b27829231c",
+    (TEMPLATING, (0, 11, 3)): "7b00aa60e134d4bffea8434f80f9ba154495461b08eb124a5e9c823b396cb07e",
+    (TEMPLATING, (0, 12, 0)): "488f56ea9df73b976503a09a283a90da76d6823ad527b1b1689200b4c49b7e88",
+    (TEMPLATING, (0, 15, 0)): "c4c16cfb9f19d722ac6e3f4613afca00f8c8e464c2f8561a00af7ebd4382a037",
+    (TEMPLATING, (0, 16, 0)): "aec89742a44e1f491e812e150d1e1cbcb8b0321cecf0461f76cea6c270a80a30",
+    (TEMPLATING, (0, 17, 0)): "806ac2d2a77e30482ef7efa1a46a400f5c96bc546ed37f62576f0d9c62a623cd",
+    (TEMPLATING, (0, 18, 0)): "48f400200fb06048eb80721a6339bedd3522245d80f5c0d14451a31058b247f7",
+    (TEMPLATING, (0, 19, 0)): "556779dc718456db2173fadf42a507a2fe446c16947aecfe925a79c4fe15c948",
+    (TEMPLATING, (0, 19, 1)): "77028c75e812471fabdcc5270d61e25e6cf6188ff7b02d361004c12629f2a9b9",
+    (TEMPLATING, (0, 22, 0)): "fb5a5589bc76d29f19181d2f1c413024a314e93a481f5d6132f3479a6a59db88",
+}
 
-def targets(release: typing.Any) -> "typing.List[Target]":
-    """Return the functions to change on `release`, none if it is not affected. Raises UnknownReleaseError."""
-    version = parse(release)
-    found: typing.List[Target] = []
-    if is_fixed(release):
-        return found
-    for module, qualname, *rows in TARGETS:
-        known = [row for row in rows if row[0] <= version]
-        if known and known[-1][1] is not None:
-            found.append(Target(module, qualname, *known[-1][1:]))
-    return found
+
+def parse(release: Any) -> Tuple[int, int, int]:
+    """Return the numbers of `release`, a ``starlette.__version__``. Raises UnknownReleaseError."""
+    match = re.match(r"(\d+)\.(\d+)(?:\.(\d+))?", release) if isinstance(release, str) else None
+    if match is None:
+        text = "starlette.__version__ is %r, which is no release. Nothing was changed.\nReinstall the release:\n"
+        raise UnknownReleaseError(text % (release,) + "pip install --force-reinstall --no-deps starlette==...")
+    return int(match.group(1)), int(match.group(2)), int(match.group(3) or 0)
+
+
+def sha256(module: str, release: str) -> str:
+    """Return the SHA-256 of the file of `module` as `release` shipped it."""
+    return FILES[max((name, since) for name, since in FILES if name == module and since <= parse(release))]

@@ -9,9 +9,9 @@ import subprocess
 import sys
 import typing
 
-from . import _installed, _releases, _shipped, _stack
+from . import _releases, _stack
 from ._backport import applied, status
-from ._errors import BackportError
+from ._early_messages import BackportError
 
 # Exit statuses; `_cli` says what they mean.
 FINE, NOT_APPLIED, USAGE, CANNOT_APPLY, NOT_NEEDED = 0, 1, 2, 3, 4
@@ -26,19 +26,21 @@ class UsageError(Exception):
 def tell_status(name: typing.Optional[str]) -> typing.Tuple[Facts, int]:
     """Return what `status` prints, and its exit status. Raises UsageError or BackportError."""
     app = _load(name) if name is not None else None
-    found, installed = status(), _installed.Installed()
+    found = status()
+    starlette: typing.Any = importlib.import_module("starlette")
     facts: Facts = {
         "python": platform.python_version(),
         "executable": sys.executable,
         "starlette": found.starlette,
-        "location": ", ".join(installed.roots),
+        "location": ", ".join(starlette.__path__),
         "test_client": _test_client(found.starlette),
         "affected": found.affected,
         "state": found.state,
         "reason": found.reason,
         "has_fix": found.has_fix,
         "problem": _problem() if found.state == "not applied" else None,
-        "functions": [_function(target) for target in installed.targets if found.affected],
+        "functions": [{"name": name, "wrapped_by": _stack.wrappers(name)} for name in found.functions],
+        "notes": list(found.notes),
     }
     if name is not None:
         facts["application"] = name
@@ -59,15 +61,9 @@ def _problem() -> typing.Optional[str]:
         return str(exc)
 
 
-def _function(target: _releases.Target) -> Facts:
-    module = _installed.loaded(target.module)
-    wrappers = [] if module is None else _stack.wrappers(_shipped.in_place(target, module), module)
-    return {"name": target.name, "wrapped_by": wrappers}
-
-
 def _test_client(release: str) -> Facts:
     """Return the package that the release's test client is made of, and which version of it there is."""
-    package = _releases.client_package(release)
+    package = "httpx" if _releases.parse(release) >= _releases.HTTPX else "requests"
     for folder in sys.path:
         try:
             entries = os.listdir(folder or ".")

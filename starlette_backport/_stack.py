@@ -81,9 +81,9 @@ def _about(layer: typing.Any, found: Status) -> typing.Tuple[str, str]:
 
 def _about_base(cls: typing.Any, found: Status) -> typing.Tuple[str, str]:
     fixed = FIXED if found.affected else CARRIES
-    for target in _releases.targets(found.starlette):
-        base, name = target.qualname.split(".")
-        if target.module != _releases.BASE:
+    for function_name in found.functions:
+        *module, base, name = function_name.split(".")
+        if ".".join(module) != _releases.BASE:
             continue
         definer = next(parent for parent in cls.__mro__ if name in vars(parent))
         function = vars(definer)[name]
@@ -96,10 +96,12 @@ def _about_base(cls: typing.Any, found: Status) -> typing.Tuple[str, str]:
     return fixed, "a BaseHTTPMiddleware"
 
 
-def wrappers(function: typing.Any, module: typing.Any) -> typing.List[str]:
-    """Return who has wrapped what `module` defined, from the outside in, as far as that can be told."""
+def wrappers(name: str) -> typing.List[str]:
+    """Return who has wrapped the function called `name`, from the outside in, as far as that can be told."""
+    module, class_name, function_name = name.rsplit(".", 2)
+    function = vars(getattr(sys.modules[module], class_name)).get(function_name)
     found = []
-    while function is not None and origin(function) != module.__name__:
+    while function is not None and origin(function) != module:
         found.append("%s (%s)" % (origin(function), getattr(function, "__name__", type(function).__name__)))
         function = getattr(function, "__wrapped__", None)
     return found

@@ -14,9 +14,10 @@ import typing
 
 import pytest
 
-from . import _process
-from ._backport import IS_PATCHED, applied, apply, status
-from ._errors import BackportError, BackportNotNeededWarning
+from ._backport import IS_PATCHED, applied, apply, in_force, status
+from ._early_messages import BackportError
+from ._errors import BackportNotNeededWarning
+from ._functions import change_of
 
 UNPATCHED = "starlette_unpatched"
 
@@ -109,5 +110,15 @@ def _unpatched_if_marked(item: typing.Any) -> typing.Iterator[None]:
 def _unpatched() -> typing.Iterator[None]:
     if status().reason == IS_PATCHED:
         pytest.skip("this Starlette is a patched build, which cannot be unpatched")
-    with _process.suspended():
+    changes = in_force()
+    for change in changes:
+        change.undo()
+    try:
         yield
+    finally:
+        for change in changes:
+            now = change_of(change.function)
+            if now is None:
+                change.do()
+            else:  # The test has applied it.
+                now.holders.update(change.holders)

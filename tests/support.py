@@ -105,6 +105,7 @@ def http_scope(**kwargs):
         "headers": [],
         "client": ("127.0.0.1", 50000),
         "server": ("127.0.0.1", 80),
+        "extensions": {"x.test": {}},
     }
     scope.update(kwargs)
     return scope
