@@ -39,7 +39,7 @@ class Status(NamedTuple):
         return self.reason in (HAS_FIX, IS_PATCHED)
 
     def __str__(self) -> str:
-        line = "Starlette %s: backport %s (%s)" % (self.starlette, self.state, self.reason)
+        line = "Starlette {0.starlette}: backport {0.state} ({0.reason})".format(self)
         return "\n  ".join([line, *self.functions, *self.notes])
 
 

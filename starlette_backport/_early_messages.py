@@ -130,8 +130,8 @@ class StandIn:
         return Unexpected(self.error("Expected %r, but received %s." % (expected, kind)))
 
     def error(self, what: str) -> UnexpectedMessageError:
-        own = type(self.middleware).__qualname__ != "BaseHTTPMiddleware"  # Else its dispatch function names it.
-        name = dotted(type(self.middleware) if own else self.middleware.dispatch_func)
+        bare = type(self.middleware).__qualname__ == "BaseHTTPMiddleware"
+        name = dotted(self.middleware.dispatch_func if bare else type(self.middleware))
         advice = "Send extension messages first, then the start, then the body; or write this as plain ASGI middleware."
         return UnexpectedMessageError("%s\nSent by the application behind %s.\n%s" % (what, name, advice))
 

@@ -12,6 +12,7 @@ RESPONSES = "starlette.responses"
 TEMPLATING = "starlette.templating"
 # The first affected release, the first one with the fix (pull request #1991), and the first with httpx, not requests.
 AFFECTED, FIXED, HTTPX = (0, 9, 9), (0, 24, 0), (0, 21, 0)
+FREED_BY = {"fastapi": "FastAPI 0.91.0"}  # The first release of it that allows one with the fix.
 # What `BASE` has where it was built with patches/, and what it mentions where somebody put upstream's fix there.
 PATCHED, FIX_MARK = "_early_messages", "http.response.debug"
 

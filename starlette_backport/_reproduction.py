@@ -1,20 +1,21 @@
-"""The minimal reproduction of Starlette issue #472, for a process of its own: a template behind a middleware.
-
-``main()`` prints what came of it as JSON: ``{"works": true, "status": ..., "template": ...}``, an error with its
-place, or what is missing for it to run. It is `_report` that starts it.
-"""
+"""The minimal reproduction of Starlette issue #472, a template behind a middleware, in processes of their own."""
 
 import importlib
 import json
 import os
+import subprocess
 import sys
 import tempfile
 import traceback
 import typing
 
+from ._application import UsageError
+
+Facts = typing.Dict[str, typing.Any]
+
 TEMPLATE = "<h1>Hello, {{ name }}!</h1>"
 
-# What the newest of these packages no longer does for old releases: a text of the error, and what to install.
+# What the newest of these packages no longer do for old releases of Starlette: where it shows, and what to install.
 _TOO_NEW = {
     "contextfunction": "jinja2<3.1",
     "start_blocking_portal": "anyio<4",
@@ -23,19 +24,75 @@ _TOO_NEW = {
 
 
 class Missing(Exception):
-    """A package that the reproduction needs."""
+    """Requirements of the reproduction that are not installed."""
 
 
-def prepare(directory: str) -> typing.Any:
+def verify(starlette: str) -> Facts:
+    """Return what comes of the reproduction without and with the backport. Raises UsageError."""
+    return {"starlette": starlette, "without": _in_process(False), "with": _in_process(True)}
+
+
+def _in_process(backport: bool) -> Facts:
+    """Run `main` in a process that finds modules where this one does."""
+    code = "import sys; sys.path[:] = %r; from starlette_backport._reproduction import main; main(%r)"
+    process = subprocess.Popen(
+        [sys.executable, *["-O"] * sys.flags.optimize, "-c", code % (sys.path, backport)],
+        env={name: value for name, value in os.environ.items() if name != "STARLETTE_BACKPORT_DISABLE"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        universal_newlines=True,
+    )
+    output, errors = process.communicate()
+    if process.returncode:
+        raise UsageError("The reproduction stopped with an error:\n%s" % errors.strip())
+    facts: Facts = json.loads(output.splitlines()[-1])
+    if "missing" in facts:
+        wanted = " ".join("'%s'" % requirement for requirement in facts["missing"])
+        raise UsageError("The reproduction needs more packages:\n%s -m pip install %s" % (sys.executable, wanted))
+    return facts
+
+
+def main(backport: bool) -> None:
+    """Print what comes of the reproduction as JSON: the last line, whatever else is printed."""
+    from . import BackportError, apply
+
+    try:
+        if backport:
+            apply()
+        result = reproduce()
+    except BackportError as exc:
+        result = {"works": False, "error": type(exc).__name__, "message": str(exc)}
+    sys.stdout.write("\n" + json.dumps(result) + "\n")
+
+
+def reproduce() -> Facts:
+    """Return what comes of it: the status and the template, an error and its place, or what is missing."""
+    with tempfile.TemporaryDirectory() as directory:
+        with open(os.path.join(directory, "index.html"), "w") as file:
+            file.write(TEMPLATE)
+        try:
+            response = _client(directory).get("/")
+            return {"works": True, "status": response.status_code, "template": response.template.name}
+        except Missing as exc:
+            return {"missing": exc.args[0]}
+        except Exception as exc:
+            return _failed(exc)
+
+
+def _client(directory: str) -> typing.Any:
     """Return a test client for the application. Raises Missing."""
     modules: typing.Dict[str, typing.Any] = {}
-    for name in ("jinja2", "starlette.testclient", "starlette.applications", "starlette.middleware.base"):
+    missing = []
+    for name in ("jinja2", "starlette.applications", "starlette.middleware.base", "starlette.testclient"):
         try:
             modules[name.split(".")[-1]] = importlib.import_module(name)
         except ImportError as exc:
-            raise Missing(exc.name or name) from exc
-        except RuntimeError as exc:  # How later releases put it.
-            raise Missing("httpx") from exc
+            missing.append(exc.name or name)
+        except RuntimeError:  # How later releases put it.
+            missing.append("httpx")
+    if missing:
+        # All at once: with those that are too new, where an old release needs an old one.
+        raise Missing([_old_enough(name) for name in missing])
 
     try:
         templating: typing.Any = importlib.import_module("starlette.templating")
@@ -66,53 +123,19 @@ def prepare(directory: str) -> typing.Any:
     return modules["testclient"].TestClient(app)
 
 
-def reproduce() -> typing.Dict[str, typing.Any]:
-    """Return what comes of it, in a form to print."""
-    with tempfile.TemporaryDirectory() as directory:
-        with open(os.path.join(directory, "index.html"), "w") as file:
-            file.write(TEMPLATE)
-        try:
-            client = prepare(directory)
-        except Missing as exc:
-            return {"missing": str(exc)}
-        except Exception as exc:
-            return _failed(exc)
-        try:
-            response = client.get("/")
-            return {"works": True, "status": response.status_code, "template": response.template.name}
-        except Exception as exc:
-            return _failed(exc)
+def _old_enough(package: str) -> str:
+    """Return the requirement for `package` that the releases take which do not have the fix."""
+    from . import _releases, status
+
+    bounds = {requirement.split("<")[0]: requirement for requirement in _TOO_NEW.values()}
+    return bounds.get(package, package) if _releases.parse(status().starlette) < _releases.FIXED else package
 
 
-def _failed(error: Exception) -> typing.Dict[str, typing.Any]:
-    where = traceback.extract_tb(error.__traceback__)[-1]
-    place = where.filename.replace(os.sep, "/").split("/site-packages/")[-1]
-    found = {
-        "works": False,
-        "error": type(error).__name__,
-        "message": str(error),
-        "where": "%s, line %s, in %s" % (place, where.lineno, where.name),
-        "line": where.line,
-    }
+def _failed(error: Exception) -> Facts:
+    last = traceback.extract_tb(error.__traceback__)[-1]
     for text, requirement in _TOO_NEW.items():
-        if text in "%s %s" % (error, where.line):
-            return {"missing": requirement}
-    return found
-
-
-def main(backport: bool) -> None:
-    """Print what comes of the reproduction, with `backport` or without."""
-    result: typing.Dict[str, typing.Any]
-    if backport:
-        from . import BackportError, apply
-
-        try:
-            apply()
-        except BackportError as exc:
-            result = {"works": False, "error": type(exc).__name__, "message": str(exc)}
-        else:
-            result = reproduce()
-    else:
-        result = reproduce()
-    # The last line is the result, whatever else is printed.
-    sys.stdout.write("\n" + json.dumps(result) + "\n")
+        if text in "%s %s" % (error, last.line):
+            return {"missing": [requirement]}
+    place = last.filename.replace(os.sep, "/").split("/site-packages/")[-1]
+    where = "%s, line %s, in %s" % (place, last.lineno, last.name)
+    return {"works": False, "error": type(error).__name__, "message": str(error), "where": where, "line": last.line}
