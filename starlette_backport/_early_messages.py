@@ -15,7 +15,6 @@ from typing import Any, Dict, List, Optional, Sequence
 
 START = "http.response.start"
 BODY = "http.response.body"
-Message = Dict[str, Any]
 
 
 class BackportError(Exception):
@@ -38,7 +37,7 @@ def offers(scope: Any) -> bool:
 class StartHeaders(list):  # type: ignore[type-arg]
     """The headers of a start message on its way to ``call_next``, with the messages sent before it."""
 
-    def __init__(self, headers: Any, messages: List[Message]) -> None:
+    def __init__(self, headers: Any, messages: List[Dict[str, Any]]) -> None:
         super().__init__(headers if isinstance(headers, (list, tuple)) else ())
         self.original = headers
         self.messages = messages
@@ -79,7 +78,7 @@ class StandIn:
 
     def buffering(self, send: Any) -> Any:
         """Return a `send` that buffers what comes before the start, and passes everything else on to `send`."""
-        buffered: List[Message] = []
+        buffered: List[Dict[str, Any]] = []
         started = False
 
         @functools.wraps(send)  # Tools that show the name of `send` show the release's.
@@ -148,7 +147,7 @@ def carrying_class(cls: Any) -> Any:
 
     @functools.wraps(cls, updated=())  # It has the name of `cls`.
     class CarryingResponse(cls):  # type: ignore[misc]
-        early_messages: Sequence[Message] = ()  # For instances that middleware makes of this class itself.
+        early_messages: Sequence[Dict[str, Any]] = ()  # For instances that middleware makes of this class itself.
 
         def __call__(self, *args: Any, **kwargs: Any) -> Any:
             send = kwargs["send"] if "send" in kwargs else args[-1]  # The last argument, in ASGI 2 and in ASGI 3.
@@ -182,7 +181,7 @@ def pass_gzip(responder: Any, scope: Any) -> None:
         responder.send_with_gzip = send
 
 
-def debug_message(response: Any) -> Optional[Message]:
+def debug_message(response: Any) -> Optional[Dict[str, Any]]:
     """Return the message that template responses send since 0.24.0 (pull request #1991), where only that is offered."""
     extensions = response.context.get("request", {}).get("extensions") or {}
     if "http.response.debug" not in extensions or "http.response.template" in extensions:

@@ -52,8 +52,7 @@ def find(module: types.ModuleType, name: str) -> Tuple[Any, Optional[types.Funct
     in_place = vars(vars(module)[class_name]).get(function_name)
     candidates: List[Any] = [in_place]
     seen: Set[int] = set()
-    while candidates:
-        candidate = candidates.pop()
+    for candidate in candidates:  # The list grows meanwhile.
         if id(candidate) in seen:
             continue
         seen.add(id(candidate))
