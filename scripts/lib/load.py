@@ -12,7 +12,7 @@ import sys
 import environments
 import psutil
 
-TESTS = os.path.join(environments.ROOT, "tests", "servers")
+TESTS = os.path.join(environments.ROOT, "tests", "ecosystem", "servers")
 sys.path.insert(0, TESTS)
 
 from running import Server  # noqa: E402

@@ -1,4 +1,4 @@
-"""Run the tests of tests/servers on real servers: with the backport and without it, which must be the same."""
+"""Run the tests of tests/ecosystem/servers on real servers: with the backport and without it, which must be the same."""
 
 import argparse
 import collections
@@ -20,10 +20,10 @@ Without a name all rows run, or with --load those of the data that are for it. A
 0.14.2 or hypercorn-today. Arguments after -- go to pytest: scripts/servers 0.14.2-hypercorn-today -- -k promise
 """
 
-TESTS = os.path.join("tests", "servers")
+TESTS = os.path.join("tests", "ecosystem", "servers")
 LINE = "%-30s %-34s %-7s %-7s %7s %7s %8s %6s"
 
-with open(os.path.join(environments.LIB, "servers.json")) as file:
+with open(os.path.join(ROOT, "tests", "ecosystem", "servers.json")) as file:
     DATA = json.load(file)
 
 

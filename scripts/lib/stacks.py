@@ -1,4 +1,4 @@
-"""Run the tests of tests/stacks/ in the environments of scripts/lib/stacks.json."""
+"""Run the tests of tests/ecosystem/stacks/ in the environments of tests/ecosystem/stacks.json."""
 
 import argparse
 import collections
@@ -12,13 +12,13 @@ import xml.etree.ElementTree
 
 import environments
 import matrix
-from environments import LIB, ROOT
+from environments import ROOT
 
-with open(os.path.join(LIB, "stacks.json")) as file:
+with open(os.path.join(ROOT, "tests", "ecosystem", "stacks.json")) as file:
     DATA = json.load(file)
 
 STACKS = {row["name"]: row for row in DATA["stacks"]}
-TESTS = os.path.join("tests", "stacks")
+TESTS = os.path.join("tests", "ecosystem", "stacks")
 FOLDER = os.path.join(ROOT, ".envs", "stacks")
 
 EPILOG = """
