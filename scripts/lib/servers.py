@@ -1,4 +1,4 @@
-"""Run the tests of tests/ecosystem/servers on real servers: with the backport and without it, which must be the same."""
+"""Run the tests of tests/ecosystem/servers on real servers: with the backport and without it, to the same effect."""
 
 import argparse
 import collections
