@@ -1,6 +1,7 @@
-"""Check the sdist and the wheel in a folder: what is in them, and what the wheel asks for."""
+"""Check the wheel and the source archive in a folder: what is in them, and what the wheel asks for."""
 
 import email.parser
+import hashlib
 import pathlib
 import sys
 import tarfile
@@ -27,15 +28,24 @@ def main(directory):
     command = ["[console_scripts]", "starlette-backport=starlette_backport._cli:main"]
     expect(entry_points.split(), command, "entry points")
     expect(wheel.name.split("-")[2:], ["py3", "none", "any.whl"], "tags")
-    expect(metadata["Name"], "starlette-backport", "name")
     expect(metadata["Requires-Python"], ">=3.6", "Requires-Python")
     expect(metadata.get_all("Requires-Dist"), ["starlette"], "requirements")
     with tarfile.open(sdist) as file:
-        roots = {name.split("/", 1)[-1].split("/")[0] for name in file.getnames()}
-    files = ("LICENSE", "README.md", "CHANGELOG.md", "pyproject.toml")
-    for name in (*files, "starlette_backport", "tests", "patches", "scripts"):
-        expect(name in roots, True, "%s in %s" % (name, sdist.name))
-    print("%s and %s are fine" % (wheel.name, sdist.name))
+        names = [name.split("/", 1)[-1] for name in file.getnames()]
+    wanted = {
+        "LICENSE",
+        "README.md",
+        "CHANGELOG.md",
+        "pyproject.toml",
+        "starlette_backport",
+        "tests",
+        "patches",
+        "scripts",
+    }
+    expect(wanted - {name.split("/")[0] for name in names}, set(), "missing from " + sdist.name)
+    expect([name for name in names if name.endswith((".svg", ".png"))], [], "pictures in " + sdist.name)
+    digest = hashlib.sha256(wheel.read_bytes()).hexdigest()
+    print("%s==%s --hash=sha256:%s" % (metadata["Name"], metadata["Version"], digest))
 
 
 if __name__ == "__main__":
