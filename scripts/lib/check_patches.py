@@ -1,7 +1,7 @@
-"""Check the diffs in patches/: what they say of themselves, and that they apply to every release of their range.
+"""Check the diffs in patches/: their headers, the module that they add, and that they apply to every release.
 
-They have to apply with git apply, and with patch where that is found, without fuzz and to the same result; each
-hunk has to fit in one place only, so that none of them can end up elsewhere.
+They apply with git apply and, where it is found, with patch, without fuzz and with the same result. Each hunk fits in
+one place only. The module that 0001-early-messages.patch adds is starlette_backport/_early_messages.py, word for word.
 """
 
 import argparse
@@ -14,115 +14,101 @@ import sys
 import tempfile
 
 import unidiff
-from environments import RELEASES, ROOT, key
+from environments import RELEASES, ROOT, key, write
 
 import patches
 from patches import PatchError
 
 # https://dep-team.pages.debian.net/deps/dep3/
-HEADER = ("Description", "Origin", "Bug", "Forwarded", "Applied-Upstream", "Last-Update")
+HEADER = ["Description", "Origin", "Bug", "Forwarded", "Applied-Upstream", "Last-Update"]
+PATCH = ["patch", "-p1", "--fuzz=0", "--batch", "--no-backup-if-mismatch", "-i"]
+MODULE = "starlette/_early_messages.py"
+ADDED = re.compile(r"(?<=\n--- /dev/null\n\+\+\+ b/%s\n)(@@.*\n(\+.*\n)+)?" % MODULE)
 
 
-def check_folder(name):
-    """Check what does not depend on a release. Raises PatchError."""
+def added_hunk():
+    """Return the hunk that adds the package's module."""
+    with open(os.path.join(ROOT, "starlette_backport", "_early_messages.py"), encoding="utf-8") as file:
+        lines = file.readlines()
+    return "@@ -0,0 +1,%d @@\n%s" % (len(lines), "".join("+" + line for line in lines))
+
+
+def check_folder(name, refresh):
+    """Check what does not depend on a release, or with `refresh` copy the package's module."""
     paths = patches.series(name)
-    listed = [os.path.basename(path) for path in paths]
-    found = sorted(entry for entry in os.listdir(os.path.join(patches.PATCHES, name)) if entry != "series")
+    listed = sorted([*map(os.path.basename, paths), "series"])
+    found = sorted(os.listdir(os.path.join(patches.PATCHES, name)))
     if listed != found:
-        raise PatchError("Expected patches/%s/series to list %s, found %s" % (name, found, listed))
-    for number, path in enumerate(paths, 1):
-        what = os.path.relpath(path, ROOT)
-        if not re.match(r"%04d-[a-z0-9-]+\.patch$" % number, os.path.basename(path)):
-            raise PatchError("Expected %s to be named %04d-..." % (what, number))
+        raise PatchError("patches/%s has %s, but its series says %s." % (name, found, listed))
+    for path in paths:
         with open(path, encoding="utf-8") as file:
             text = file.read()
-        header = text.split("\n--- ")[0]
-        fields = re.findall(r"^([A-Z][A-Za-z-]+): \S", header, re.M)
-        if fields != list(HEADER):
-            raise PatchError("Expected %s to begin with %s, found %s" % (what, ", ".join(HEADER), ", ".join(fields)))
-        for file in unidiff.PatchSet(text):
-            for hunk in file:
-                context = [line.is_context for line in hunk]
-                if not file.is_added_file and not (context[0] and context[-1]):
-                    raise PatchError("Expected context around the hunk of %s at line %d" % (what, hunk.source_start))
+        fields = re.findall(r"^([A-Z][A-Za-z-]+): \S", text.split("\n--- ")[0], re.M)
+        if fields != HEADER:
+            raise PatchError("%s has the fields %s, not %s." % (os.path.relpath(path, ROOT), fields, HEADER))
+    with open(paths[0], encoding="utf-8") as file:
+        text = file.read()
+    refreshed, count = ADDED.subn(lambda match: added_hunk(), text)
+    what = os.path.relpath(paths[0], ROOT)
+    if count != 1:
+        raise PatchError("%s does not add %s." % (what, MODULE))
+    if refreshed != text and not refresh:
+        raise PatchError("%s adds another module than the package's: run scripts/check-patches --refresh." % what)
+    if refreshed != text:
+        write(paths[0], refreshed)
+        print("refreshed: " + what)
 
 
-def check_places(path, directory, release):
-    """Check that each hunk fits in one place. Raises PatchError."""
-    for file in unidiff.PatchSet.from_filename(path, encoding="utf-8"):
-        if file.is_added_file:
-            continue
+def check_places(diff, directory, what):
+    """Check that each hunk fits in one place."""
+    for file in diff.modified_files:
         with open(os.path.join(directory, file.path), encoding="utf-8") as source:
             text = "\n" + source.read()
         for hunk in file:
             count = text.count("\n" + "".join(line.value for line in hunk.source_lines()))
             if count != 1:
-                raise PatchError(
-                    "Expected the hunk of %s at line %d to fit in one place of Starlette %s, found %d"
-                    % (os.path.relpath(path, ROOT), hunk.source_start, release, count)
-                )
+                raise PatchError("%s: the hunk at line %d fits in %d places." % (what, hunk.source_start, count))
 
 
-def check_release(release, with_patch):
-    """Check the diffs on `release`; return how many hunks were applied. Raises PatchError."""
+def check_release(release):
+    """Check the diffs on `release`."""
     with tempfile.TemporaryDirectory() as temporary:
         tree, other = os.path.join(temporary, "git"), os.path.join(temporary, "patch")
         patches.fetch(release, tree)
-        if with_patch:
-            shutil.copytree(tree, other)
-        hunks, changed = 0, set()
-        # One after the other, as a diff may change what another one has.
+        shutil.copytree(tree, other)
         for path in patches.series(patches.range_of(release)):
-            check_places(path, tree, release)
-            patches.apply_one(path, release, tree)
-            if with_patch:
-                process = patches.run(
-                    ["patch", "-p1", "--fuzz=0", "--batch", "--no-backup-if-mismatch", "-i", path], other
-                )
-                if process.returncode or "fuzz" in process.stdout:
-                    what = (os.path.relpath(path, ROOT), release, process.stdout)
-                    raise PatchError("%s does not apply to Starlette %s with patch:\n%s" % what)
-            for file in unidiff.PatchSet.from_filename(path, encoding="utf-8"):
-                hunks += len(file)
-                changed.add(file.path)
-        for name in changed:
-            with open(os.path.join(tree, name), "rb") as file:
-                compile(file.read(), name, "exec", dont_inherit=True)
-            if with_patch and not filecmp.cmp(os.path.join(tree, name), os.path.join(other, name), shallow=False):
-                raise PatchError("Starlette %s: %s is another one with git than with patch" % (release, name))
-    return hunks
+            diff = unidiff.PatchSet.from_filename(path, encoding="utf-8")
+            check_places(diff, tree, "%s on Starlette %s" % (os.path.relpath(path, ROOT), release))
+            patches.apply(path, release, tree)
+            for name in (file.path for file in diff):
+                with open(os.path.join(tree, name), "rb") as file:
+                    compile(file.read(), name, "exec", dont_inherit=True)
+            if not shutil.which("patch"):
+                continue
+            patches.apply(path, release, other, *PATCH)
+            for name in (file.path for file in diff):
+                if not filecmp.cmp(os.path.join(tree, name), os.path.join(other, name), shallow=False):
+                    raise PatchError("Starlette %s: git and patch make different files of %s." % (release, name))
 
 
 def main(argv):
-    parser = argparse.ArgumentParser(prog="scripts/check-patches", description=__doc__)
-    parser.parse_args(argv)
-    with_patch = shutil.which("patch") is not None
-    releases = sorted(RELEASES, key=key)
-    problems = 0
+    parser = argparse.ArgumentParser(
+        prog="scripts/check-patches", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--refresh", action="store_true", help="copy the package's module to the diffs")
+    refresh = parser.parse_args(argv).refresh
     try:
         for name in patches.ranges():
-            check_folder(name)
-        in_range = {name: [r for r in releases if patches.range_of(r) == name] for name in patches.ranges()}
-    except (PatchError, unidiff.UnidiffParseError) as exc:
+            check_folder(name, refresh)
+        if refresh:
+            return
+        with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+            list(pool.map(check_release, sorted(RELEASES, key=key)))
+    except PatchError as exc:
         sys.exit("scripts/check-patches: %s" % exc)
-    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
-        futures = {release: pool.submit(check_release, release, with_patch) for release in releases}
-        for name, members in in_range.items():
-            hunks = []
-            for release in members:
-                try:
-                    hunks.append(futures[release].result())
-                except PatchError as exc:
-                    problems += 1
-                    print("scripts/check-patches: %s" % exc, file=sys.stderr)
-            what = (name, len(patches.series(name)), max(hunks, default=0), len(hunks), len(members))
-            print("%-16s %d diffs, %2d hunks, apply to %2d of %2d releases" % what, flush=True)
-    print(
-        "%d of %d releases: without fuzz, in one place each; with git%s"
-        % (len(releases) - problems, len(releases), " and patch" if with_patch else "; patch was not found")
-    )
-    return 1 if problems else 0
+    tools = "git and patch" if shutil.which("patch") else "git (patch was not found)"
+    print("The diffs apply to %d releases with %s, and add the package's module." % (len(RELEASES), tools))
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    main(sys.argv[1:])

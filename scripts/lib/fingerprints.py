@@ -1,90 +1,69 @@
-"""Print the rows of starlette_backport/_releases.py: what each release's functions looked like when shipped.
+"""Print the rows of FILES in starlette_backport/_releases.py, made from all releases on the package index.
 
-A row is printed where a fingerprint differs from that of the release before: release, source, code, code under -O,
-and the CRC-32s of the whole files that have it so. Run it on any supported Python; the output is the same on all of
-them. With --check nothing is printed but what differs from the table.
+With --check it compares them with the table instead. Either way it also checks that each release defines the functions
+that FUNCTIONS lists for it.
 """
 
+import argparse
+import ast
+import concurrent.futures
+import hashlib
 import os
 import sys
 import tempfile
-import zlib
 
-import environments
 from environments import RELEASES, ROOT, key
+
+import patches
 
 sys.path.insert(0, ROOT)
 
-from starlette_backport import _code, _releases
+from starlette_backport import _releases
 
 
-def fingerprints(folder, module, qualname):
-    """Return the CRC-32 of the file of `module`, and the fingerprints of its function `qualname`, or None."""
-    path = os.path.join(folder, *module.split(".")) + ".py"
-    if not os.path.exists(path):
-        return None
-    with open(path, "rb") as file:
-        source = file.read()
-    found = []
-    for optimize in (0, 1):
-        code = compile(source, path, "exec", dont_inherit=True, optimize=optimize)
-        for name in qualname.split("."):
-            code = _code.nested(code, name)
-            if code is None:
-                return None
-        found.append(_code.fingerprint(code))
-    return "%08x" % zlib.crc32(source), [_code.source_fingerprint(code, source), *found]
+def look(folder, module):
+    """Return the SHA-256 of the text of `module`, and the names of the functions in its classes."""
+    with open(os.path.join(folder, *module.split(".")) + ".py", encoding="utf-8") as file:
+        text = file.read()  # With line ends normalised.
+    classes = [node for node in ast.parse(text).body if isinstance(node, ast.ClassDef)]
+    names = {"%s.%s" % (cls.name, node.name) for cls in classes for node in cls.body if hasattr(node, "name")}
+    return hashlib.sha256(text.encode()).hexdigest(), names
 
 
-def table_rows(rows):
-    """Return what the table has, in the form of `shipped_rows`."""
-    return [(since, [*prints, files.split()] if donor else None) for since, donor, *prints, files in map(padded, rows)]
-
-
-def padded(row):
-    """Return `row` in the form of all others, if it says that the function is gone."""
-    return row if row[1] else (*row, "")
-
-
-def shipped_rows(directory, releases, module, qualname, first):
-    """Return (release, fingerprints and files) where the fingerprints change, from release `first` on."""
-    rows, before = [], None
-    for release in releases:
-        # As in the table, without the phase: a pre-release has what its release has.
-        since = _releases.parse(release)[:3]
-        if since < first:
-            continue
-        found = fingerprints(os.path.join(directory, release), module, qualname)
-        crc, now = found or ("", None)
-        if not rows or now != before:
-            rows.append((since, now and [*now, []]))
-        if now and crc not in rows[-1][1][-1]:
-            rows[-1][1][-1].append(crc)
-        before = now
-    return rows
-
-
-def main(check):
-    releases = sorted(RELEASES, key=key)
-    differences = 0
+def main(argv):
+    parser = argparse.ArgumentParser(
+        prog="scripts/fingerprints", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--check", action="store_true", help="compare with the table")
+    check = parser.parse_args(argv).check
+    rows, latest, problems = {}, {}, []
     with tempfile.TemporaryDirectory() as directory:
-        for release in releases:
-            environments.uv(
-                *("pip", "install", "--no-deps", "--python", sys.executable),
-                *("--target", os.path.join(directory, release), "starlette==" + release),
-            )
-        for module, qualname, *rows in _releases.TARGETS:
-            shipped = shipped_rows(directory, releases, module, qualname, rows[0][0])
-            if not check or shipped != table_rows(rows):
-                differences += 1
-                print(module + "." + qualname)
-                for since, found in shipped:
-                    print("    %-12s %s" % (since, " ".join([*found[:-1], *found[-1]]) if found else "gone"))
-    if check and differences:
-        sys.exit("expected these rows in starlette_backport/_releases.py, found others there: see above")
+        releases = {release: os.path.join(directory, release) for release in sorted(RELEASES, key=key)}
+        with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+            list(pool.map(patches.fetch, releases, releases.values()))
+        for release, folder in releases.items():
+            version = _releases.parse(release)
+            for module, name, _, since, until in _releases.FUNCTIONS:
+                if since <= version < until:
+                    digest, names = look(folder, module)
+                    if name not in names:
+                        problems.append("Starlette %s has no %s in %s." % (release, name, module))
+                    if digest != latest.get(module) and rows.setdefault((module, version), digest) != digest:
+                        problems.append("Starlette %s has another %s than its pre-releases." % (release, module))
+                    latest[module] = digest
+    names = {value: name for name, value in vars(_releases).items() if name.isupper() and isinstance(value, str)}
+    for (module, version), digest in sorted(rows.items()):
+        if not check:
+            print('    (%s, %s): "%s",' % (names[module], version, digest))
+        elif _releases.FILES.get((module, version)) != digest:
+            problems.append("FILES has no or another row for %s since %d.%d.%d." % (module, *version))
+    for module, version in sorted(set(_releases.FILES) - set(rows)) * check:
+        problems.append("FILES has a row for %s since %d.%d.%d, where nothing changed." % (module, *version))
+    if problems:
+        sys.exit("\n".join(problems))
     if check:
-        print("the fingerprints of %d releases are those in the table" % len(releases))
+        print("FILES has the %d texts of %d releases." % (len(rows), len(releases)))
 
 
 if __name__ == "__main__":
-    main(check="--check" in sys.argv[1:])
+    main(sys.argv[1:])

@@ -1,7 +1,7 @@
 """Build releases of Starlette with the diffs in patches/ applied, as wheels of version RELEASE+backport.N.
 
-Each release comes from the package index, and has to be the very archive that is recorded here. What is built
-has the same bytes each time, on any machine; they are recorded in patches/hashes.txt.
+Each release comes from the package index. Its SHA-256 has to be the one in scripts/lib/releases.json. A build has the
+same bytes on every machine. Its SHA-256 has to be the one in patches/hashes.txt.
 """
 
 import argparse
@@ -9,70 +9,57 @@ import concurrent.futures
 import hashlib
 import os
 import re
-import signal
 import sys
 import tempfile
 import zipfile
 
-from environments import RELEASES, key, write
+from environments import RELEASES, fork_revision, key, write
 from wheel.wheelfile import WheelFile
 
 import patches
-from patches import PATCHES, PatchError
+from patches import PatchError
 
-HASHES = os.path.join(PATCHES, "hashes.txt")
+HASHES = os.path.join(patches.PATCHES, "hashes.txt")
 HASHES_HEAD = """\
-# What scripts/build-fork builds, written by scripts/build-fork --all --record. It is in the form that
-# pip install --require-hashes -r takes, so that lines of it can be copied to a requirements file.
+# The wheels that scripts/build-fork builds. Written by scripts/build-fork --all --record. pip install --require-hashes
+# accepts these lines in a requirements file.
 """
 
-# What a release says about itself; installers add more, and RECORD is made anew.
+# What a release says about itself. Installers add other files, and RECORD is written anew.
 INFORMATION = re.compile("METADATA|WHEEL|top_level.txt|LICENSE.*|licenses")
 
-# Where time starts for zip files, and where it ends; unless SOURCE_DATE_EPOCH says so, no file is of any other time.
-EPOCH, LAST_EPOCH = "315532800", "4354819200"
 
-
-def fork_version(release):
-    with open(os.path.join(PATCHES, "revision")) as file:
-        return "%s+backport.%d" % (release, int(file.read()))
-
-
-def wheel_name(release):
-    return "starlette-%s-py3-none-any.whl" % fork_version(release)
+def version_of(release):
+    return "%s+backport.%s" % (release, fork_revision())
 
 
 def recorded():
     """Return the SHA-256 of each wheel in patches/hashes.txt, by its version."""
-    if not os.path.exists(HASHES):
-        return {}
     with open(HASHES) as file:
         return dict(re.findall(r"^starlette==(\S+) --hash=sha256:(\S+)$", file.read(), re.M))
 
 
-def build(release, out, expected=None):
-    """Build the wheel of `release` into folder `out`; return its SHA-256.
-
-    Raises PatchError, also where that is not the `expected` one; then there is no wheel.
-    """
-    version = fork_version(release)
+def build(release, out, known):
+    """Build the wheel of `release` into folder `out`, if it is the one that is `known`; return its SHA-256."""
+    version = version_of(release)
+    name = "starlette-%s-py3-none-any.whl" % version
     with tempfile.TemporaryDirectory(prefix=".build-", dir=out) as temporary:
-        tree = os.path.join(temporary, "tree")
+        tree, built = os.path.join(temporary, "tree"), os.path.join(temporary, name)
         patches.fetch(release, tree)
-        patches.apply(release, tree)
+        for path in patches.series(patches.range_of(release)):
+            patches.apply(path, release, tree)
         prepare(tree, release, version)
-        built = os.path.join(temporary, wheel_name(release))
-        # Uncompressed, as what zlib makes of the same files depends on its version.
+        # Uncompressed, because what zlib makes of the same files depends on its version.
         with WheelFile(built, "w", compression=zipfile.ZIP_STORED) as wheel:
             wheel.write_files(tree)
         with open(built, "rb") as file:
             digest = hashlib.sha256(file.read()).hexdigest()
-        if expected is not None and digest != expected:
-            raise PatchError(
-                "Expected starlette %s to have the SHA-256 recorded in patches/hashes.txt, %s, but built %s. If the "
-                "diffs have changed on purpose, run scripts/build-fork --all --record." % (version, expected, digest)
-            )
-        os.replace(built, os.path.join(out, wheel_name(release)))
+        if known and digest != known.get(version):
+            text = "starlette %s was built with the SHA-256 %s, but patches/hashes.txt has %s. Nothing was written.\n"
+            text += "If the diffs were changed on purpose, run scripts/build-fork --all --record."
+            raise PatchError(text % (version, digest, known.get(version)))
+        os.replace(built, os.path.join(out, name))
+    print("%s  %s" % (digest, name), flush=True)
     return digest
 
 
@@ -80,33 +67,19 @@ def prepare(tree, release, version):
     """Turn the files of `release`, as installed into folder `tree`, into those of a wheel of `version`."""
     information = os.path.join(tree, "starlette-%s.dist-info" % version)
     os.rename(os.path.join(tree, "starlette-%s.dist-info" % release), information)
+    for name in {".lock", "LICENSE.md"}.intersection(os.listdir(tree)):  # Up to 0.13.0 the licence is there.
+        os.rename(os.path.join(tree, name), os.path.join(information, name))
     for name in os.listdir(information):
         if not INFORMATION.fullmatch(name):
             os.remove(os.path.join(information, name))
-    for name in os.listdir(tree):
-        path = os.path.join(tree, name)
-        if name == ".lock":
-            os.remove(path)
-        elif name == "LICENSE.md":  # Up to 0.13.0 it goes right into the environment.
-            os.rename(path, os.path.join(information, name))
-        elif path != information and name != "starlette":
-            raise PatchError("Expected nothing but a package in Starlette %s, found %s, too" % (release, name))
-    path = os.path.join(information, "METADATA")
-    with open(path, "rb") as file:
-        before = b"\nVersion: %s\n" % release.encode()
-        metadata = file.read()
-    if metadata.count(before) != 1:
-        raise PatchError("Expected one line 'Version: %s' in the metadata of Starlette, found another" % release)
-    with open(path, "wb") as file:
-        file.write(metadata.replace(before, b"\nVersion: %s\n" % version.encode()))
+    with open(os.path.join(information, "METADATA"), "r+b") as file:
+        before, after = (b"\nVersion: %s\n" % number.encode() for number in (release, version))
+        metadata = file.read().replace(before, after, 1)
+        file.seek(0)
+        file.write(metadata)
     for folder, _, names in os.walk(tree):
         for name in names:
             os.chmod(os.path.join(folder, name), 0o644)
-
-
-def write_hashes(digests):
-    lines = ["starlette==%s --hash=sha256:%s\n" % (fork_version(r), digests[r]) for r in sorted(digests, key=key)]
-    write(HASHES, HASHES_HEAD + "".join(lines))
 
 
 def parse(argv):
@@ -115,73 +88,40 @@ def parse(argv):
     )
     parser.add_argument("releases", nargs="*", metavar="RELEASE", help="of Starlette, for instance 0.14.2")
     parser.add_argument("--all", action="store_true", help="all affected releases")
-    parser.add_argument("--out", default="dist", metavar="DIR", help="where the wheels go; default: dist")
-    parser.add_argument("--record", action="store_true", help="with --all, write patches/hashes.txt anew")
+    parser.add_argument("--out", default="dist", metavar="DIR", help="where to put the wheels; default: dist")
+    parser.add_argument("--record", action="store_true", help="with --all: write patches/hashes.txt")
     arguments = parser.parse_args(argv)
-    for release in arguments.releases:
-        if release not in RELEASES:
-            parser.error("expected affected releases, found %r; they are: %s" % (release, " ".join(RELEASES)))
-    if arguments.all == bool(arguments.releases):
-        parser.error("expected either --all or releases, found %s" % ("both" if arguments.all else "none"))
-    if arguments.record and not arguments.all:
-        parser.error("expected --record with --all: patches/hashes.txt is about all releases")
-    epoch = os.environ.setdefault("SOURCE_DATE_EPOCH", EPOCH)
-    if not (epoch.isdigit() and int(EPOCH) <= int(epoch) < int(LAST_EPOCH)):
-        parser.error("expected SOURCE_DATE_EPOCH to be seconds from %s to %s, found %r" % (EPOCH, LAST_EPOCH, epoch))
-    # Where the command was given, not where scripts/ is.
-    arguments.out = os.path.join(os.environ.get("STARTED_IN", ""), arguments.out)
+    for release in set(arguments.releases) - set(RELEASES):
+        parser.error("%s is not an affected release. They are: %s" % (release, " ".join(RELEASES)))
+    if arguments.all == bool(arguments.releases) or (arguments.record and not arguments.all):
+        parser.error("give releases, or --all, or --all --record")
     return arguments
-
-
-def build_all(releases, out, known):
-    """Build all `releases`, some at once; return their SHA-256, without those that could not be built."""
-    digests = {}
-    pool = concurrent.futures.ThreadPoolExecutor(os.cpu_count())
-    futures = [pool.submit(build, release, out, known.get(fork_version(release))) for release in releases]
-    try:
-        for release, future in zip(releases, futures):
-            try:
-                digests[release] = future.result()
-                print("%s  %s" % (digests[release], wheel_name(release)), flush=True)
-            except PatchError as exc:
-                print("scripts/build-fork: %s" % exc, file=sys.stderr, flush=True)
-    finally:
-        # On Ctrl-C, those that have begun come to their end, and no other begins.
-        for future in futures:
-            future.cancel()
-        pool.shutdown()
-    return digests
 
 
 def main(argv):
     arguments = parse(argv)
-    releases = sorted(RELEASES, key=key) if arguments.all else list(dict.fromkeys(arguments.releases))
-    known = recorded()
-    if arguments.record or os.environ["SOURCE_DATE_EPOCH"] != EPOCH:
-        known = {}
-    try:
-        os.makedirs(arguments.out, exist_ok=True)
-        tempfile.TemporaryDirectory(dir=arguments.out).cleanup()
-    except OSError as exc:
-        sys.exit("scripts/build-fork: expected to be able to write to %s: %s" % (arguments.out, exc))
-    # As Ctrl-C does, the signal of those who want to end it is to leave nothing half-done.
-    signal.signal(signal.SIGTERM, lambda *args: sys.exit(143))
-    try:
-        digests = build_all(releases, arguments.out, known)
-    except KeyboardInterrupt:
-        print("Stopped; the wheels named above are complete.", file=sys.stderr)
-        return 130
+    # The time of all files in a wheel, and the earliest that a zip file can have. It never is another one, because
+    # the bytes of a wheel depend on it.
+    os.environ["SOURCE_DATE_EPOCH"] = "315532800"
+    releases = sorted(RELEASES if arguments.all else set(arguments.releases), key=key)
+    known = {} if arguments.record else recorded()
+    out = os.path.join(os.environ.get("STARTED_IN", ""), arguments.out)  # Relative to where the command was given.
+    os.makedirs(out, exist_ok=True)
+    digests = {}
+    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+        futures = {release: pool.submit(build, release, out, known) for release in releases}
+        for release, future in futures.items():
+            try:
+                digests[release] = future.result()
+            except PatchError as exc:
+                print("scripts/build-fork: %s" % exc, file=sys.stderr, flush=True)
     if len(digests) < len(releases):
-        missing = len(releases) - len(digests)
-        print("%d of %d wheels were not built: see above" % (missing, len(releases)), file=sys.stderr)
-        return 1
+        sys.exit("scripts/build-fork: %d of %d wheels were not built." % (len(releases) - len(digests), len(releases)))
     if arguments.record:
-        write_hashes(digests)
-    as_recorded = all(fork_version(release) in known for release in releases)
-    checked = ", all as recorded in patches/hashes.txt" if as_recorded else ""
-    print("built %d wheels in %s%s" % (len(releases), arguments.out, checked), file=sys.stderr)
-    return 0
+        lines = ["starlette==%s --hash=sha256:%s\n" % (version_of(release), digests[release]) for release in releases]
+        write(HASHES, HASHES_HEAD + "".join(lines))
+    print("%d wheels are in %s." % (len(releases), out), file=sys.stderr)
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    main(sys.argv[1:])
