@@ -35,12 +35,10 @@ def offers(scope: Any) -> bool:
 
 
 class StartHeaders(list):  # type: ignore[type-arg]
-    """The headers of a start message on its way to ``call_next``, with the messages sent before it."""
+    """The headers of a start message on its way to ``call_next``."""
 
-    def __init__(self, headers: Any, messages: List[Dict[str, Any]]) -> None:
-        super().__init__(headers if isinstance(headers, (list, tuple)) else ())
-        self.original = headers
-        self.messages = messages
+    original: Any  # What the application sent as headers.
+    messages: List[Dict[str, Any]]  # What it sent before.
 
 
 class Unexpected:
@@ -81,7 +79,6 @@ class StandIn:
         buffered: List[Dict[str, Any]] = []
         started = False
 
-        @functools.wraps(send)  # Tools that show the name of `send` show the release's.
         async def buffering_send(message: Any) -> Any:
             nonlocal buffered, started
             try:
@@ -98,14 +95,18 @@ class StandIn:
             else:
                 messages, buffered, started = buffered, [], True
                 if "headers" in message:
-                    self.has_messages = self.has_messages or bool(messages)
-                    message = dict(message, headers=StartHeaders(message["headers"], messages))
+                    self.has_messages |= bool(messages)
+                    original = message["headers"]
+                    headers = StartHeaders(original if isinstance(original, list) else ())
+                    headers.original, headers.messages = original, messages
+                    message = dict(message, headers=headers)
                 try:
                     await send(message)
                 except BaseException:  # A start that was cancelled is none: another one may follow.
                     buffered, started = messages, False
                     raise
 
+        buffering_send.__qualname__ = getattr(send, "__qualname__", "send")  # Tools such as sentry-sdk show it.
         return buffering_send
 
     def hand_over(self, response: Any) -> Any:
@@ -152,7 +153,6 @@ def carrying_class(cls: Any) -> Any:
         def __call__(self, *args: Any, **kwargs: Any) -> Any:
             send = kwargs["send"] if "send" in kwargs else args[-1]  # The last argument, in ASGI 2 and in ASGI 3.
 
-            @functools.wraps(send)
             async def send_early_first(message: Any) -> None:
                 if message["type"] == START:
                     messages, self.early_messages = self.early_messages, ()
@@ -160,6 +160,7 @@ def carrying_class(cls: Any) -> Any:
                         await send(early)
                 await send(message)
 
+            send_early_first.__qualname__ = getattr(send, "__qualname__", "send")
             if "send" in kwargs:
                 return super().__call__(*args, **dict(kwargs, send=send_early_first))
             return super().__call__(*args[:-1], send_early_first, **kwargs)
@@ -173,11 +174,11 @@ def pass_gzip(responder: Any, scope: Any) -> None:
     # A subclass with a function of its own stays in charge.
     if offers(scope) and send_with_gzip.__qualname__ == "GZipResponder.send_with_gzip":
 
-        @functools.wraps(send_with_gzip)
         async def send(message: Any) -> None:
             early = message["type"] not in (START, BODY) and not responder.initial_message
             await (responder.send if early else send_with_gzip)(message)
 
+        send.__qualname__ = send_with_gzip.__qualname__
         responder.send_with_gzip = send
 
 
