@@ -1,11 +1,10 @@
-"""What belongs into an environment for a release of Starlette, and how it gets there.
+"""Which Pythons there are, what belongs into an environment for a release of Starlette, and how it gets there.
 
     python scripts/lib/environments.py RELEASE[-fork] [--tests]
 
-installs into the environment of the Python that runs it: that release, dependencies that fit it and this
-Python, the backport from this checkout, and with --tests what the test suite needs. With -fork it is the build
-of that release in the folder STARLETTE_BACKPORT_FORKS, and the release as shipped is put aside, for the tests to
-compare with. It needs uv, and runs on Python 3.6, as it is run by the Pythons under test.
+installs into the environment of the Python that runs it, which may be 3.6: the release, dependencies that fit it and
+this Python, the backport from this checkout, and with --tests what the test suite needs. With -fork it installs the
+build of that release from the folder .tools/forks, and the release as shipped into another folder, to compare with.
 """
 
 import datetime
@@ -18,6 +17,8 @@ import sys
 
 LIB = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(LIB))
+TOOLS = os.path.join(ROOT, ".tools")
+FORKS = os.path.join(TOOLS, "forks")
 
 with open(os.path.join(LIB, "releases.json")) as file:
     DATA = json.load(file)
@@ -28,9 +29,9 @@ THIS_PYTHON = "%d.%d" % sys.version_info[:2]
 
 
 def key(version):
-    """Return what a release or a Python version sorts by; pre-releases come first."""
-    numbers = re.match(r"\d+(\.\d+)*", version).group()
-    rest = version[len(numbers) :]
+    """Return what a release or a Python sorts by; pre-releases come first, PyPy with the CPython that it is like."""
+    numbers = re.search(r"\d+(\.\d+)*", version).group()
+    rest = version.rpartition(numbers)[2]
     return [int(number) for number in numbers.split(".")], not rest, rest
 
 
@@ -44,20 +45,10 @@ def supports(release, python):
     row = RELEASES.get(release) or UNAFFECTED[release]
     if key(python) < key(row["requires_python"]):
         return "Starlette %s needs Python %s or later" % (release, row["requires_python"])
-    if python not in DATA["pythons"]:
-        return "Python %s is not one of those supported, %s to %s" % (
-            python,
-            DATA["pythons"][0],
-            DATA["pythons"][-1],
-        )
     for broken in DATA["broken"]:
         if covers(broken, release) and key(python) >= key(broken["python"]):
-            return "Starlette %s is broken on Python %s: %s" % (release, python, broken["why"])
+            return "Starlette %s to %s: %s" % (broken["since"], broken["to"], broken["why"])
     return None
-
-
-def is_era(python):
-    return python in DATA["era"]["pythons"]
 
 
 def era(release):
@@ -69,11 +60,8 @@ def era(release):
 
 def requirements(release, python):
     """Return the requirements of the application and the tests for `release` on `python`."""
-    found = ["starlette==" + release]
-    for row in DATA["requirements"]:
-        if covers(row, release) and key(python) >= key(row.get("python", "3")):
-            found.append(row["requirement"])
-    return found
+    rows = (row for row in DATA["requirements"] if covers(row, release) and key(python) >= key(row.get("python", "3")))
+    return ["starlette==" + release, *(row["requirement"] for row in rows)]
 
 
 def write(path, text):
@@ -85,29 +73,55 @@ def write(path, text):
 
 
 def uv(*arguments):
+    """Return what uv prints."""
     executable = os.environ.get("UV") or shutil.which("uv")
     if not executable:
         sys.exit("expected uv on PATH, found none: run scripts/test or scripts/demo, or 'pip install uv'")
-    process = subprocess.Popen(
-        [executable, *arguments],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        universal_newlines=True,
-    )
+    pipe = subprocess.PIPE
+    process = subprocess.Popen([executable, *arguments], stdout=pipe, stderr=pipe, universal_newlines=True)
     output, errors = process.communicate()
     if process.returncode:
         sys.exit("uv %s failed:\n%s%s" % (" ".join(arguments), output, errors))
     return output
 
 
-def install_fork(release, here):
-    """Install the build of `release` as from an index of one's own; what pins the release is content with it."""
-    source = ["--find-links", os.environ["STARLETTE_BACKPORT_FORKS"]]
-    # Not what uv has kept of another build of the same version.
-    source += ["--refresh-package", "starlette", "--reinstall-package", "starlette"]
-    uv("pip", "install", "--no-deps", "starlette==%s+backport.%s" % (release, fork_revision()), *(source + here))
-    shipped = os.path.join(sys.prefix, "shipped")  # Read by tests/peer.py.
-    uv("pip", "install", "--no-deps", "--target", shipped, "starlette===" + release, *here)
+def pythons_found():
+    """Return the supported Pythons on this machine by their version, such as 3.7 or pypy3.9, with their paths."""
+    found = {}
+    for row in json.loads(uv("python", "list", "--only-installed", "--output-format", "json")):
+        prefix = {"cpython": "", "pypy": "pypy"}.get(row["implementation"])
+        version = "%s%d.%d" % (prefix, row["version_parts"]["major"], row["version_parts"]["minor"])
+        if row.get("variant", "default") == "default" and version in DATA["pythons"] + list(DATA["interpreters"]):
+            found.setdefault(version, row["path"])
+    return {version: found[version] for version in sorted(found, key=lambda version: (version[0] == "p", key(version)))}
+
+
+def not_found(pythons):
+    """Return a sentence that says that none of `pythons` is there, and what to do."""
+    names = " or ".join(pythons)
+    return "Python %s is neither on PATH nor in pyenv's or uv's folder: install it, as by 'pyenv install'" % names
+
+
+def build():
+    """Build the wheel of this checkout, which all environments are given from now on; return its path."""
+    folder = os.path.join(TOOLS, "wheel")
+    uv("build", "--quiet", "--wheel", "--clear", "--out-dir", folder, ROOT)
+    (wheel,) = (entry for entry in os.listdir(folder) if entry.endswith(".whl"))
+    os.environ["STARLETTE_BACKPORT_WHEEL"] = os.path.join(folder, wheel)
+    return os.environ["STARLETTE_BACKPORT_WHEEL"]
+
+
+def build_forks(releases):
+    """Build the patched `releases` that environments with a fork are given."""
+    command = [os.path.join(ROOT, "scripts", "build-fork"), "--out", FORKS, *sorted(releases, key=key)]
+    if subprocess.call(command, stdout=subprocess.DEVNULL):
+        sys.exit("expected the patched releases to build: see above")
+
+
+def make(folder, python):
+    """Make an empty environment in `folder`; return the path of its Python."""
+    uv("venv", "--quiet", "--clear", "--python", python, folder)
+    return os.path.join(folder, "bin", "python")
 
 
 def fork_revision():
@@ -116,43 +130,48 @@ def fork_revision():
         return file.read().strip()
 
 
-def freeze(here):
-    """Return what is installed, a line for each package."""
-    return uv("pip", "freeze", *here).splitlines()
+def freeze(executable):
+    """Return the versions of what is installed, by name."""
+    lines = uv("pip", "freeze", "--python", executable).splitlines()
+    return dict(re.split(r"==| @ ", line, maxsplit=1) for line in lines)
 
 
-def install_package(here):
-    """Install the newest build of this checkout, with its dependencies: it has to leave all others alone."""
-    before = freeze(here)
+def install_package(executable):
+    """Install this checkout, with its dependencies: it has to leave all others alone. Return what there is then."""
+    before = freeze(executable)
     package = os.environ.get("STARLETTE_BACKPORT_WHEEL", ROOT)
-    uv("pip", "install", "--reinstall-package", "starlette-backport", package, *here)
-    moved = {line for line in set(before) ^ set(freeze(here)) if not line.startswith("starlette-backport")}
-    if moved:
-        sys.exit("installing starlette-backport has changed other packages: %s" % ", ".join(sorted(moved)))
+    uv("pip", "install", "--reinstall-package", "starlette-backport", package, "--python", executable)
+    after = freeze(executable)
+    if {**before, "starlette-backport": after["starlette-backport"]} != after:
+        sys.exit("installing starlette-backport has changed other packages: %s, then %s" % (before, after))
+    return after
 
 
-def install(release, tests, fork=False):
-    here = ["--python", sys.executable]
-    test_tools = ["pytest", "hypothesis"] if tests else []
-    wanted = requirements(release, THIS_PYTHON)
+def install(executable, python, release, tests=False, fork=False):
+    """Install `release` and what belongs to it into the environment of `executable`, which is a Python `python`."""
+    here = ["--python", executable]
+    wanted = requirements(release, python)
+    tools = ["pytest", "hypothesis"] if tests else []
+    build = "%s+backport.%s" % (release, fork_revision())
     if fork:
-        install_fork(release, here)
-    if is_era(THIS_PYTHON):
+        # What pins the release is content with the build. Not what uv has kept of another build of the same version.
+        source = ["--find-links", FORKS, "--refresh-package", "starlette", "--reinstall-package", "starlette"]
+        uv("pip", "install", "--no-deps", "starlette==" + build, *source, *here)
+        shipped = os.path.join(os.path.dirname(os.path.dirname(executable)), "shipped")  # Read by tests/peer.py.
+        uv("pip", "install", "--no-deps", "--target", shipped, "starlette===" + release, *here)
+    if python in DATA["era"]["pythons"]:
         uv("pip", "install", "--no-deps", wanted[0], *here)  # Does nothing where there is a fork.
-        uv("pip", "install", "--exclude-newer", era(release), *(wanted + here))
-        if tests:
-            uv("pip", "install", *(test_tools + here))
-    else:
-        uv("pip", "install", *(wanted + test_tools + here))
-    install_package(here)
-    after = freeze(here)
-    if fork and "starlette==%s+backport.%s" % (release, fork_revision()) not in after:
-        sys.exit("expected the build of Starlette %s to stay, found:\n%s" % (release, "\n".join(after)))
+        uv("pip", "install", "--exclude-newer", era(release), *wanted, *here)
+        wanted = []
+    if wanted + tools:
+        uv("pip", "install", *wanted, *tools, *here)
+    after = install_package(executable)
+    if fork and after["starlette"] != build:
+        sys.exit("expected the build of Starlette %s to stay, found %s" % (release, after["starlette"]))
 
 
 if __name__ == "__main__":
-    # tox gives the name of the cell, such as py37-starlette0.14.2.
-    release, fork = re.match(r"(?:.*-starlette)?(.+?)(-fork)?$", sys.argv[1]).groups()
+    release, fork = re.match(r"(.+?)(-fork)?$", sys.argv[1]).groups()
     if release not in RELEASES and release not in UNAFFECTED:
         sys.exit("expected one of the releases in scripts/lib/releases.json, found %r" % release)
-    install(release, "--tests" in sys.argv[2:], fork is not None)
+    install(sys.executable, THIS_PYTHON, release, "--tests" in sys.argv[2:], fork is not None)
