@@ -4,7 +4,7 @@
 
 installs into the environment of the Python that runs it, which may be 3.6: the release, dependencies that fit it and
 this Python, the backport from this checkout, and with --tests what the test suite needs. With -fork it installs the
-build of that release from the folder .tools/forks, and the release as shipped into another folder, to compare with.
+build of that release from the folder .tools/forks.
 """
 
 import datetime
@@ -157,8 +157,6 @@ def install(executable, python, release, tests=False, fork=False):
         # What pins the release is content with the build. Not what uv has kept of another build of the same version.
         source = ["--find-links", FORKS, "--refresh-package", "starlette", "--reinstall-package", "starlette"]
         uv("pip", "install", "--no-deps", "starlette==" + build, *source, *here)
-        shipped = os.path.join(os.path.dirname(os.path.dirname(executable)), "shipped")  # Read by tests/peer.py.
-        uv("pip", "install", "--no-deps", "--target", shipped, "starlette===" + release, *here)
     if python in DATA["era"]["pythons"]:
         uv("pip", "install", "--no-deps", wanted[0], *here)  # Does nothing where there is a fork.
         uv("pip", "install", "--exclude-newer", era(release), *wanted, *here)

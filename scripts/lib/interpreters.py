@@ -10,7 +10,7 @@ import subprocess
 
 import environments
 from environments import DATA, ROOT, TOOLS
-from running import LeftOutError
+from runner import LeftOutError
 
 PROGRAM = os.path.join(ROOT, "tests", "interpreters", "program.py")
 NEEDED = ("starlette", "jinja2", "anyio")  # The program uses no test client.

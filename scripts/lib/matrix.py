@@ -10,7 +10,7 @@ import environments
 import interpreters
 import patches
 from environments import DATA, RELEASES, UNAFFECTED, key, supports
-from running import Job, LeftOutError, run, say_left_out, split
+from runner import Job, LeftOutError, run, say_left_out, split
 
 EPILOG = """
 Without a release, a selection that touches every form of the code and every Python found: the closing lines say what
