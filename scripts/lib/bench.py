@@ -9,6 +9,7 @@ are written.
 
 import argparse
 import collections
+import glob
 import json
 import os
 import statistics
@@ -38,12 +39,11 @@ the highest ratio of %d processes. *again* is the unpatched release once more, w
 
 
 def prepare(release, python, directory, against):
-    """Install all that is compared on `python`, a version and a path; return its Python, and the variants by name."""
+    """Install all that is compared on `python`, a version and a path; return the Python to run, and the variants."""
     executable = environments.make(os.path.join(directory, "environment"), python[1])
     environments.install(executable, python[0], release)
     environments.uv("pip", "install", "anyio>=3.4,<5", "typing_extensions", "--python", executable)  # For 0.24.0.
-    code = "import sysconfig; print(sysconfig.get_path('purelib'))"
-    shipped = subprocess.check_output([executable, "-c", code], encoding="utf-8").strip()
+    (shipped,) = glob.glob(os.path.join(directory, "environment", "lib", "python*", "site-packages"))
     found = {"unpatched": {"folder": shipped}, "again": {"folder": shipped}}
     found["patched"] = {"folder": shipped, "backport": ROOT}
     version = "%s+backport.%s" % (release, environments.fork_revision())
@@ -101,6 +101,8 @@ def draw(results):
             if offer == "nothing offered":
                 axis.set_title("%s (%s)" % (release, form), fontsize=11)
         row[0].set_ylabel(offer, fontsize=11)
+    ratios = [cost["patched"].ratio for costs in results.values() for cost in costs.values()]
+    axes[0, 0].set_xlim(min(0.95, *ratios) - 0.03, max(1.2, *ratios) + 0.03)
     axes[0, 0].set_yticks(range(len(SCENARIOS)), SCENARIOS)
     axes[0, 0].invert_yaxis()
     figure.supxlabel("cost of a request, patched / unpatched", fontsize=11)
@@ -118,8 +120,8 @@ def parse(argv):
     parser.add_argument("--seconds", type=float, default=0.25, help="for each variant; default: %(default)s")
     parser.add_argument("--processes", type=int, default=6, help="default: %(default)s")
     arguments = parser.parse_args(argv)
-    for release in set(arguments.releases) - set(RELEASES):
-        parser.error("%s is not an affected release. They are: %s" % (release, " ".join(RELEASES)))
+    if not RELEASES.keys() >= set(arguments.releases):
+        parser.error("expected affected releases, found %s" % " ".join(arguments.releases))
     if arguments.against:
         arguments.against = os.path.abspath(os.path.join(os.environ.get("STARTED_IN", ""), arguments.against))
     return arguments
@@ -131,15 +133,13 @@ def main(argv):
     if not found.keys() >= set(pythons):
         sys.exit("scripts/bench: " + environments.not_found(set(pythons) - set(found)))
     environments.build_forks(releases)
-    environments.build()
     results = {}
     for release in releases:
         for python in pythons:
             results[release, python] = measure(release, (python, found[python]), arguments)
             print(table(release, python, results[release, python]), flush=True)
     if not (arguments.releases or arguments.python):
-        tables = [table(*cell, costs) for cell, costs in results.items()]
-        write(PAGE, "\n".join([HEAD % arguments.processes, *tables]))
+        write(PAGE, "\n".join([HEAD % arguments.processes, *(table(*cell, costs) for cell, costs in results.items())]))
         draw(results)
         print("Written: docs/bench.md and docs/bench.svg")
 

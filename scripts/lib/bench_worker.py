@@ -124,8 +124,7 @@ async def measure(requests, seconds, size):
         messages = []
         await request(messages.append)
         assert sum(len(message.get("body", b"")) for message in messages) == size, messages
-    names = list(requests)
-    first = names[0]
+    names, first = list(requests), next(iter(requests))
     number = max(1, int(TURN / min([await time_of(requests[first], 3) for _ in range(3)])))
     times = {name: [] for name in names}
     end = time.perf_counter() + seconds * len(names)
@@ -137,19 +136,17 @@ async def measure(requests, seconds, size):
     return {name: (statistics.median(times[name]), statistics.median(ratios[name])) for name in times}
 
 
-def main(variants, seconds):
+async def main(variants, seconds):
     # Each variant has its own copy of this module, because Python adapts code to what it is used for.
     starlettes = {name: runpy.run_path(__file__)["Starlette"](**variant) for name, variant in variants.items()}
-    loop = asyncio.new_event_loop()
-    asyncio.set_event_loop(loop)
     sys.unraisablehook = lambda unraisable: None  # Up to Python 3.13, gzip files that nobody closes are reported.
     found = {}
     for name, (layers, stream, gzip) in SCENARIOS.items():
         for offer, extensions in OFFERS.items():
             requests = {key: one.serve(layers, stream, gzip, extensions) for key, one in starlettes.items()}
-            found[name + ", " + offer] = loop.run_until_complete(measure(requests, seconds, CHUNKS if stream else 1))
+            found[name + ", " + offer] = await measure(requests, seconds, CHUNKS if stream else 1)
     print(json.dumps(found))
 
 
 if __name__ == "__main__":
-    main(**json.loads(sys.argv[1]))
+    asyncio.run(main(**json.loads(sys.argv[1])))
