@@ -1,25 +1,32 @@
-import peer
+import os
+
 import pytest
 import support
 
 import starlette_backport
 
-# They have environments of their own, and their own conftest.py: scripts/servers and scripts/stacks run them.
-collect_ignore = ["servers", "stacks"]
+# These tests have environments of their own: scripts/stacks and scripts/servers run them.
+collect_ignore = ["ecosystem"]
+
+# These modules say something about any Starlette. All others need an affected release.
+ANY_STARLETTE = {"test_cli.py", "test_docs.py", "test_package.py", "test_pytest_plugin.py"}
+
+# These modules say how a release is changed. In a patched build there is nothing to change.
+NOT_FOR_FORKS = {"test_apply.py", "test_refusal.py"}
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config):
-    """Set Hypothesis up, before it looks for its profile; without its plugin, do not even import it."""
+    """Set Hypothesis up before it looks for its profile. Without its plugin, do not import it."""
     if not config.pluginmanager.hasplugin("hypothesispytest"):
         return
     from hypothesis import HealthCheck, settings
 
-    # No examples are kept: a run is told by its seed alone. Timings vary with the machine.
     settings.register_profile(
         "quick",
-        max_examples=25,
+        max_examples=100 if support.RELEASE in support.LAST_OF_FORM else 25,
         stateful_step_count=20,
+        # The seed alone decides what is drawn, and timings vary with the machine.
         database=None,
         deadline=None,
         print_blob=False,
@@ -34,30 +41,28 @@ def pytest_report_header():
     return "starlette %s, starlette_backport %s" % (support.RELEASE, starlette_backport.__version__)
 
 
-# These say something about any Starlette; all others need one that is affected.
-ANY_STARLETTE = {
-    *("test_cli.py", "test_messages.py", "test_package.py", "test_pytest_plugin.py", "test_unaffected.py"),
-}
-
-# These are about how a release gets changed; all others, about what it does then, hold for patched builds, too.
-HOW_IT_IS_APPLIED = {
-    *("test_apply.py", "test_in_flight.py", "test_lean.py", "test_readme.py", "test_refusal.py", "test_revert.py"),
-    "test_status.py",
-}
-
-
 def pytest_collection_modifyitems(items):
     for item in items:
-        name = item.fspath.basename
-        if support.FORK and name in HOW_IT_IS_APPLIED:
-            item.add_marker(pytest.mark.skip(reason="this is a patched build: there is nothing to apply"))
-        elif not support.AFFECTED and name not in ANY_STARLETTE:
-            reason = "Starlette %s is not affected: there is nothing to apply" % support.RELEASE
+        reason = why_not(item)
+        if reason:
             item.add_marker(pytest.mark.skip(reason=reason))
 
 
-def pytest_sessionfinish():
-    peer.write_record()
+def why_not(item):
+    """Return why `item` is not to be run here, or None."""
+    name = item.fspath.basename
+    if not support.AFFECTED:
+        if name in ANY_STARLETTE:
+            return None
+        return "Starlette %s is not affected: there is nothing to apply" % support.RELEASE
+    if support.FORK and name in NOT_FOR_FORKS:
+        return "this is a patched build: there is nothing to apply"
+    everywhere = support.RELEASE in support.LAST_OF_FORM or "STARLETTE_BACKPORT_WHOLE" in os.environ
+    if item.get_closest_marker("three_releases") and not everywhere:
+        return "hardly depends on the release: runs on %s, and on all releases with scripts/test --all" % (
+            ", ".join(support.LAST_OF_FORM)
+        )
+    return None
 
 
 @pytest.fixture(autouse=True)
@@ -81,13 +86,3 @@ def either(request):
     elif support.FORK:
         pytest.skip(support.NO_UNPATCHED)
     return request.param
-
-
-@pytest.fixture(scope="session")
-def release():
-    """Return what serves cases on the release as shipped: ``serve(case, backend, applied=False)``."""
-    if not support.FORK:
-        yield peer.here
-        return
-    with peer.Peer() as other:
-        yield other.serve

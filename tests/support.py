@@ -1,7 +1,6 @@
 """What the tests share: releases told apart, raw ASGI applications, and a server for them."""
 
 import asyncio
-import importlib.util
 import os
 import re
 import subprocess
@@ -9,6 +8,7 @@ import sys
 
 import pytest
 import starlette
+import starlette.middleware.base
 import starlette.responses
 from starlette.middleware.base import BaseHTTPMiddleware
 
@@ -26,14 +26,12 @@ NUMBERS = tuple(int(number) for number in re.findall(r"\d+", RELEASE)[:3])
 AFFECTED = (0, 9, 9) <= NUMBERS < (0, 24, 0)
 
 # Whether this is a build with the diffs in patches/: then there is nothing to apply.
-FORK = importlib.util.find_spec("starlette._early_messages") is not None
+FORK = hasattr(starlette.middleware.base, "_early_messages")
 NO_UNPATCHED = "a patched build cannot be unpatched"
 needs_unpatched = pytest.mark.skipif(FORK, reason=NO_UNPATCHED)
 UnexpectedMessageError = (
-    importlib.import_module("starlette._early_messages").UnexpectedMessageError
-    if FORK
-    else starlette_backport.UnexpectedMessageError
-)
+    starlette.middleware.base._early_messages if FORK else starlette_backport
+).UnexpectedMessageError
 ASGI2 = NUMBERS < (0, 12, 0)
 QUEUE = NUMBERS < (0, 15, 0)  # Hands messages over through a queue; from 0.15.0 on through a memory stream.
 
@@ -93,6 +91,7 @@ async def PassThrough(self, request, call_next):
 
 
 def http_scope(**kwargs):
+    """Return a scope that offers an extension; ``extensions={}`` offers nothing, and ``extensions=None`` has no key."""
     scope = {
         "type": "http",
         "http_version": "1.1",
@@ -108,6 +107,8 @@ def http_scope(**kwargs):
         "extensions": {"x.test": {}},
     }
     scope.update(kwargs)
+    if scope["extensions"] is None:
+        del scope["extensions"]
     return scope
 
 
