@@ -28,6 +28,10 @@ UNAFFECTED = {row["release"]: row for row in DATA["unaffected"]}
 THIS_PYTHON = "%d.%d" % sys.version_info[:2]
 
 
+class LeftOutError(Exception):
+    """Something cannot run on this machine; the text says why, and what to do."""
+
+
 def key(version):
     """Return what a release or a Python sorts by; pre-releases come first, PyPy with the CPython that it is like."""
     numbers = re.search(r"\d+(\.\d+)*", version).group()
@@ -98,8 +102,9 @@ def pythons_found():
 
 def not_found(pythons):
     """Return a sentence that says that none of `pythons` is there, and what to do."""
-    names = " or ".join(pythons)
-    return "Python %s is neither on PATH nor in pyenv's or uv's folder: install it, as by 'pyenv install'" % names
+    names, commands = " or ".join(pythons), [row.get("get") for row in map(DATA["interpreters"].get, pythons) if row]
+    get = "To have it: " + (commands or ["pyenv install " + pythons[0]])[0]
+    return "Python %s is neither on PATH nor in the folder of pyenv or uv. %s" % (names, get)
 
 
 def build():

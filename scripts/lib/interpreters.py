@@ -1,4 +1,4 @@
-"""Run tests/interpreters/program.py on interpreters that do not run the test suite: see scripts/lib/releases.json.
+"""How to start each Python: also those that run tests/interpreters/program.py, in place of the test suite.
 
 CPython in WebAssembly is npm's package pyodide, run by node. It has no threads, and so no test client.
 """
@@ -9,44 +9,55 @@ import shutil
 import subprocess
 
 import environments
-from environments import DATA, ROOT, TOOLS
-from runner import LeftOutError
+from environments import DATA, ROOT, TOOLS, LeftOutError
 
 PROGRAM = os.path.join(ROOT, "tests", "interpreters", "program.py")
+RUN = "import sys, runpy; sys.path[:0] = sys.argv[2:]; runpy.run_path(sys.argv[1], run_name='__main__')"
 NEEDED = ("starlette", "jinja2", "anyio")  # The program uses no test client.
+ALL = DATA["pythons"] + list(DATA["interpreters"])
 
 
-def wanted(python):
-    return DATA["interpreters"].get(python, {})
+def find(pythons):
+    """Return how to start those of `pythons` that are there, and a sentence for each other one.
+
+    It is the path of a Python, or the beginning of a command, as a list, that runs the program.
+    """
+    found, starts, left_out = environments.pythons_found(), {}, {}
+    for python in pythons:
+        try:
+            if python in DATA["pythons"] and python in found:
+                starts[python] = found[python]
+            elif python in found:
+                starts[python] = [found[python], "-c", RUN, PROGRAM]
+            elif "pyodide" in DATA["interpreters"].get(python, {}):
+                starts[python] = set_up_pyodide(python)
+            else:
+                raise LeftOutError(environments.not_found([python]))
+        except LeftOutError as error:
+            left_out[str(error)] = []
+    return starts, left_out
 
 
-def set_up(python, found):
-    """Return how to start `python`, as the beginning of a command. Raises LeftOutError, if that cannot be."""
-    if python in found:
-        code = "import sys; sys.path[:0] = sys.argv[2:]; import runpy; runpy.run_path(sys.argv[1], run_name='__main__')"
-        return [found[python], "-c", code, PROGRAM]
-    if "pyodide" not in wanted(python):
-        raise LeftOutError("%s was not found. To have it, %s" % (python, wanted(python)["get"]))
+def set_up_pyodide(python):
     for program in ("node", "npm"):
         if shutil.which(program) is None:
-            raise LeftOutError("Python %s needs Node.js to run in WebAssembly: found no %s on PATH" % (python, program))
-    folder = os.path.join(TOOLS, "pyodide", python)
-    package = "pyodide@" + wanted(python)["pyodide"]
-    if not os.path.exists(os.path.join(folder, package)):
+            raise LeftOutError("Python %s runs in WebAssembly, by Node.js: found no %s on PATH" % (python, program))
+    package = "pyodide@" + DATA["interpreters"][python]["pyodide"]
+    folder = os.path.join(TOOLS, package)
+    if not os.path.exists(os.path.join(folder, "ready")):
         command = ["npm", "install", "--silent", "--no-save", "--cache", os.path.join(TOOLS, "npm"), "--prefix", folder]
-        done = subprocess.run([*command, package], stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-        if done.returncode:
-            raise LeftOutError("Python %s is to be had as npm's %s, but npm could not install it" % (python, package))
-        environments.write(os.path.join(folder, package), "")  # So that a broken installation is done again.
+        if subprocess.call([*command, package], stdout=subprocess.DEVNULL):
+            raise LeftOutError("Python %s is npm's %s, which npm could not install: see above" % (python, package))
+        environments.write(os.path.join(folder, "ready"), "")
     runner = os.path.join(os.path.dirname(PROGRAM), "wasm.mjs")
     return ["node", runner, os.path.join(folder, "node_modules", "pyodide"), PROGRAM]
 
 
 def prepare(start, release, python, folder):
-    """Install `release` into `folder`; return the command that runs the program, and a note."""
+    """Install `release` into `folder`; return the command that runs the program."""
     rows = environments.requirements(release, python)
     rows = [row for row in rows if re.match(r"\w+", row).group() in NEEDED]
-    version = re.sub("[a-z]", "", python)
-    # What other interpreters cannot load of it is compiled parts, which jinja2 can do without.
+    # Compiled parts that this Python cannot load are left alone: jinja2 can do without.
+    version = python.replace("pypy", "")
     environments.uv("pip", "install", "--target", folder, "--python-version", version, *rows)
-    return [*start, folder, ROOT], "program without a test client"
+    return [*start, folder, ROOT]
