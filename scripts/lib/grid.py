@@ -15,7 +15,7 @@ from runner import Job, run_all, say_left_out
 
 PICTURE = "docs/grid.svg"
 # What `verify` prints, or tests/interpreters/program.py.
-GOOD = re.compile(r"^without the backport: +fails.*\nwith the backport: +works|^ok +unpatched: the template", re.MULTILINE)
+GOOD = re.compile(r"(?m)^without the backport: +fails.*\nwith the backport: +works|^ok +unpatched: the template")
 
 # The size of a cell and of what is around the grid, in pixels.
 CELL, LEFT, TOP, BOTTOM = 16, 50, 60, 30
@@ -43,7 +43,7 @@ def cell(release, python, start):
 
 
 def draw(reasons, releases):
-    """Return the picture: a column a release, a row a Python. `reasons` says of each cell why it did not run, or None."""
+    """Return the picture: a column a release, a row a Python. `reasons` tells why a cell did not run, or has None."""
     pythons = interpreters.ALL
     width, height = LEFT + CELL * len(releases) + 10, TOP + CELL * len(pythons) + BOTTOM
     about = {"xmlns": "http://www.w3.org/2000/svg", "viewBox": "0 0 %d %d" % (width, height)}

@@ -7,9 +7,10 @@ import sys
 
 import environments
 import interpreters
-import patches
 from environments import DATA, RELEASES, UNAFFECTED, key, supports
 from runner import Job, run, say_left_out, split
+
+import patches
 
 EPILOG = """
 Without a release, a selection that touches every form of the code and every Python found: the closing lines say what

@@ -156,7 +156,7 @@ def run(jobs, headings, left_out):
     if bad:
         print("\nTo see a failure again:")
         for job in bad:
-            for test in job.failed or [""]:
+            for test in dict.fromkeys(job.failed or [""]):
                 print("    %s%s" % (job.again, " -- " + shlex.quote(test) if test else ""))
     total = sum((job.counts for job in jobs), collections.Counter())
     print("\n%d are fine, %d are not:" % (len(jobs) - len(bad), len(bad)))

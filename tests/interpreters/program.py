@@ -30,7 +30,7 @@ def check(what, found, expected):
     """Print and note whether `found` is as `expected`."""
     good = found == expected
     RESULTS.append(good)
-    print(("ok      %s" if good else "FAILED  %s: expected %r, found %r") % ((what, expected, found)[: 1 if good else 3]))
+    print("ok      " + what if good else "FAILED  %s: expected %r, found %r" % (what, expected, found))
 
 
 def make_application(directory):
@@ -154,7 +154,8 @@ async def unpatched_facts(app):
 async def check_unpatched(when, app):
     failure = "KeyError" if sys.flags.optimize else "AssertionError"
     check(when + ": the template message fails", await call(app, "/page", TEMPLATE), failure)
-    check(when + ": without the offer it works", shown(await call(app, "/page", NOTHING)), ["http.response.start", PAGE])
+    sent = shown(await call(app, "/page", NOTHING))
+    check(when + ": without the offer it works", sent, ["http.response.start", PAGE])
 
 
 async def check_patched(when, app, facts):
