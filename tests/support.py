@@ -130,9 +130,9 @@ async def call(app, scope, receive, send):
         await app(scope, receive, send)
 
 
-async def exchange(app, scope=None):
+async def exchange(app, scope=None, received=None):
     """Return what a server receives from `app` for one request, and what it raised or None."""
-    received = []
+    received = [] if received is None else received
     requests = [{"type": "http.request", "body": b"", "more_body": False}]
 
     async def receive():
@@ -157,9 +157,9 @@ async def failure(coroutine):
     return None
 
 
-def serve(app, scope=None):
+def serve(app, scope=None, received=None):
     """`exchange`, from outside of a running loop."""
-    return run(exchange(app, scope))
+    return run(exchange(app, scope, received))
 
 
 def types_of(messages):

@@ -1,27 +1,31 @@
-"""Points 1, 2 and 4 of the contract: held, replayed, never lost; each with its own response."""
+"""Messages sent before the start of a response, where the server offers an extension (points 2, 3 and 5)."""
 
 import asyncio
+import copy
+import functools
 import gc
 import importlib
 import weakref
 
 import pytest
+from starlette.middleware.base import BaseHTTPMiddleware
 from starlette.middleware.gzip import GZipMiddleware, GZipResponder
 from starlette.responses import PlainTextResponse, StreamingResponse
 from support import (
     ASGI2,
     BODY,
     DEBUG,
-    NUMBERS,
     PUSH,
+    QUEUE,
     START,
     UNKNOWN,
     PassThrough,
+    UnexpectedMessageError,
     body,
-    call,
     content_of,
     exchange,
     http_scope,
+    leaf,
     middleware,
     raw,
     run,
@@ -32,6 +36,14 @@ from support import (
 )
 
 pytestmark = pytest.mark.usefixtures("patched")
+
+GZIP = http_scope(headers=[(b"accept-encoding", b"gzip")])
+
+
+def messages_of(app, scope=None):
+    messages, error = serve(app, scope)
+    assert error is None
+    return messages
 
 
 @pytest.mark.parametrize("layers", [0, 1, 2, 3])
@@ -44,8 +56,7 @@ def test_early_messages_come_in_order_right_before_the_start(layers, early):
     app = sending(*early, START, BODY)
     for _ in range(layers):
         app = PassThrough(app)
-    messages, error = serve(app)
-    assert error is None
+    messages = messages_of(app)
     assert messages[: len(early)] == early
     assert types_of(messages)[len(early)] == "http.response.start"
     assert set(types_of(messages)[len(early) + 1 :]) == {"http.response.body"}
@@ -53,7 +64,7 @@ def test_early_messages_come_in_order_right_before_the_start(layers, early):
 
 
 def test_nothing_is_sent_before_the_middleware_returns_the_response():
-    sent_before = []
+    sent_before, received = [], []
 
     @middleware
     async def watching(self, request, call_next):
@@ -61,151 +72,122 @@ def test_nothing_is_sent_before_the_middleware_returns_the_response():
         sent_before.extend(received)
         return response
 
-    received = []
-
-    async def request():
-        async def receive():
-            await asyncio.Event().wait()
-
-        async def send(message):
-            received.append(message["type"])
-
-        await call(watching(sending(PUSH, START, BODY)), http_scope(), receive, send)
-
-    run(request())
+    serve(watching(sending(PUSH, START, BODY)), received=received)
     assert sent_before == []
-    assert received[:2] == ["http.response.push", "http.response.start"]
+    assert types_of(received)[:2] == ["http.response.push", "http.response.start"]
 
 
-def test_they_are_carried_whatever_the_scope_offers():
-    for extensions in ({}, {"http.response.push": {}}, {"http.response.debug": {}}):
-        messages, error = serve(PassThrough(sending(DEBUG, START, BODY)), http_scope(extensions=extensions))
-        assert error is None
-        assert messages[0] == DEBUG
+async def other(response):
+    return PlainTextResponse("other")
 
 
-def test_a_replaced_response_takes_them_away():
+async def around_the_old_body(response):
+    return StreamingResponse(response.body_iterator)
+
+
+async def of_the_same_class(response):
+    return type(response)(response.body_iterator)
+
+
+@pytest.mark.parametrize("replace", [other, around_the_old_body, of_the_same_class])
+def test_a_response_that_the_middleware_replaces_takes_its_messages_with_it(replace):
     @middleware
     async def replacing(self, request, call_next):
-        await call_next(request)
-        return PlainTextResponse("other")
+        return await replace(await call_next(request))
 
-    messages, error = serve(PassThrough(replacing(sending(PUSH, START, BODY))))
-    assert error is None
-    assert content_of(messages) == b"other"
-    assert "http.response.push" not in types_of(messages)
+    messages = messages_of(PassThrough(replacing(sending(PUSH, START, BODY))))
+    assert types_of(messages)[0] == "http.response.start"
+    assert content_of(messages) == (b"other" if replace is other else b"body")
 
 
-def test_a_new_response_around_the_old_body_takes_them_away():
+async def other_headers(response):
+    response.raw_headers = [(b"x-new", b"1")]
+
+
+async def changed_headers(response):
+    response.headers["x-new"] = "1"
+    del response.headers["x-old"]
+
+
+async def body_in_upper_case(response):
+    inner = response.body_iterator
+
+    async def upper():
+        async for chunk in inner:
+            yield chunk.upper()
+
+    response.body_iterator = upper()
+
+
+async def body_read_as_a_whole(response):
+    content = b"".join([chunk async for chunk in response.body_iterator])
+
+    async def again():
+        yield content + b"!"
+
+    response.body_iterator = again()
+
+
+@pytest.mark.parametrize("layers", [0, 1])
+@pytest.mark.parametrize(
+    ("change", "headers", "content"),
+    [
+        (other_headers, [(b"x-new", b"1")], b"ab"),
+        (changed_headers, [(b"x-new", b"1")], b"ab"),
+        (body_in_upper_case, [(b"x-old", b"1")], b"AB"),
+        (body_read_as_a_whole, [(b"x-old", b"1")], b"ab!"),
+    ],
+)
+def test_a_response_that_the_middleware_changes_keeps_its_messages(change, headers, content, layers):
     @middleware
-    async def copying(self, request, call_next):
+    async def changing(self, request, call_next):
         response = await call_next(request)
-        return StreamingResponse(response.body_iterator)
+        await change(response)
+        return response
 
-    messages, error = serve(copying(sending(PUSH, START, BODY)))
-    assert error is None
-    assert content_of(messages) == b"body"
-    assert "http.response.push" not in types_of(messages)
-
-
-def test_a_new_response_of_the_same_class_takes_them_away():
-    @middleware
-    async def copying(self, request, call_next):
-        response = await call_next(request)
-        return type(response)(response.body_iterator, status_code=201)
-
-    messages, error = serve(copying(sending(PUSH, START, BODY)))
-    assert error is None
-    assert messages[0] == {"type": "http.response.start", "status": 201, "headers": []}
+    app = changing(sending(PUSH, DEBUG, dict(START, headers=[(b"x-old", b"1")]), body(b"a", True), body(b"b")))
+    messages = messages_of(PassThrough(app) if layers else app)
+    assert messages[:2] == [PUSH, DEBUG]
+    assert messages[2]["headers"] == headers
+    assert content_of(messages) == content
 
 
-def test_a_response_that_is_sent_twice_brings_them_once():
+def test_a_response_that_is_sent_twice_brings_its_messages_once():
     @middleware
     async def twice(self, request, call_next):
         response = await call_next(request)
 
-        class Twice(type(PlainTextResponse())):
-            async def __call__(self, *args):
-                *channels, send = args
-                await response(*channels, send=send)
-                await response(*args)
+        async def send_twice(*channels):
+            await response(*channels)
+            await response(*channels)
 
-        return Twice()
+        return send_twice
 
     messages, _ = serve(twice(sending(PUSH, START, BODY)))
+    assert types_of(messages)[:2] == ["http.response.push", "http.response.start"]
     assert types_of(messages).count("http.response.push") == 1
-    assert types_of(messages)[0] == "http.response.push"
 
 
-def test_replaced_raw_headers_leave_them():
+def test_a_response_that_is_called_with_keyword_arguments_brings_its_messages():
     @middleware
-    async def replacing(self, request, call_next):
+    async def naming(self, request, call_next):
         response = await call_next(request)
-        response.raw_headers = [(b"x-new", b"1")]
-        return response
+        names = ("receive", "send") if ASGI2 else ("scope", "receive", "send")
 
-    messages, _ = serve(replacing(sending(PUSH, START, BODY)))
-    assert messages[0] == PUSH
-    assert messages[1]["headers"] == [(b"x-new", b"1")]
+        async def answer(*args):
+            await response(**dict(zip(names, args)))
 
+        return answer
 
-def test_changed_headers_leave_them():
-    @middleware
-    async def changing(self, request, call_next):
-        response = await call_next(request)
-        response.headers["x-new"] = "1"
-        del response.headers["x-old"]
-        return response
-
-    messages, _ = serve(changing(sending(PUSH, start(**{}), BODY)))
-    assert messages[0] == PUSH
-    assert messages[1]["headers"] == [(b"x-new", b"1")]
-
-
-def test_a_rewritten_body_leaves_them():
-    @middleware
-    async def shouting(self, request, call_next):
-        response = await call_next(request)
-        inner = response.body_iterator
-
-        async def upper():
-            async for chunk in inner:
-                yield chunk.upper()
-
-        response.body_iterator = upper()
-        return response
-
-    messages, error = serve(PassThrough(shouting(sending(PUSH, START, body(b"a", True), body(b"b")))))
-    assert error is None
-    assert messages[0] == PUSH
-    assert content_of(messages) == b"AB"
-
-
-def test_a_body_that_was_read_leaves_them_with_the_response_that_is_returned():
-    @middleware
-    async def reading(self, request, call_next):
-        response = await call_next(request)
-        content = b"".join([chunk async for chunk in response.body_iterator])
-
-        async def again():
-            yield content + b"!"
-
-        response.body_iterator = again()
-        return response
-
-    messages, error = serve(reading(sending(PUSH, DEBUG, START, BODY)))
-    assert error is None
-    assert messages[:2] == [PUSH, DEBUG]
-    assert content_of(messages) == b"body!"
+    assert types_of(messages_of(naming(sending(PUSH, START, BODY))))[:2] == [
+        "http.response.push",
+        "http.response.start",
+    ]
 
 
 def numbered():
-    """Return an application that numbers its requests, in an early message and in the body.
-
-    All its responses have one header list, which must not be what tells them apart.
-    """
-    headers = []
-    count = []
+    """Return an application that numbers its requests. All its responses share one header list."""
+    headers, count = [], []
 
     async def program(scope, receive, send):
         count.append(None)
@@ -225,25 +207,21 @@ def check_numbered(messages, number):
 
 
 @pytest.mark.parametrize("chosen", [0, 1])
-def test_two_calls_in_turn(chosen):
+def test_two_calls_of_call_next_one_after_the_other_do_not_mix(chosen):
     @middleware
     async def twice(self, request, call_next):
         return [await call_next(request), await call_next(request)][chosen]
 
-    messages, error = serve(PassThrough(twice(numbered())))
-    assert error is None
-    check_numbered(messages, chosen + 1)
+    check_numbered(messages_of(PassThrough(twice(numbered()))), chosen + 1)
 
 
 @pytest.mark.parametrize("chosen", [0, 1])
-def test_two_calls_at_once(chosen):
+def test_two_calls_of_call_next_at_once_do_not_mix(chosen):
     @middleware
     async def at_once(self, request, call_next):
-        responses = await asyncio.gather(call_next(request), call_next(request))
-        return responses[chosen]
+        return (await asyncio.gather(call_next(request), call_next(request)))[chosen]
 
-    messages, error = serve(PassThrough(at_once(numbered())))
-    assert error is None
+    messages = messages_of(PassThrough(at_once(numbered())))
     number = int(content_of(messages))
     assert number in (1, 2)
     check_numbered(messages, number)
@@ -263,8 +241,7 @@ def test_concurrent_requests_do_not_mix():
     app = PassThrough(PassThrough(PassThrough(raw(program))))
 
     async def all_at_once():
-        scopes = [http_scope(path=str(number)) for number in range(200)]
-        return await asyncio.gather(*[exchange(app, scope) for scope in scopes])
+        return await asyncio.gather(*[exchange(app, http_scope(path=str(number))) for number in range(100)])
 
     for number, (messages, error) in enumerate(run(all_at_once(), 60)):
         assert error is None
@@ -272,9 +249,22 @@ def test_concurrent_requests_do_not_mix():
         assert content_of(messages) == b"%d." % number
 
 
+def test_one_dictionary_that_the_application_uses_for_all_messages():
+    async def program(scope, receive, send):
+        message = {}
+        for content in (DEBUG, PUSH, start(), body(b"one", True), BODY):
+            message.clear()
+            message.update(content)
+            await send(message)
+            await asyncio.sleep(0)
+
+    messages = messages_of(PassThrough(raw(program)))
+    assert messages[:2] == [DEBUG, PUSH]
+    assert messages[2]["type"] == "http.response.start"
+
+
 @pytest.mark.parametrize("early", [[], [PUSH]], ids=["nothing early", "early"])
-def test_the_header_list_is_the_one_of_the_application(early):
-    """With early messages as without, and as on the releases: a middleware changes that very list."""
+def test_the_middleware_changes_the_very_header_list_that_the_application_sent(early):
     headers = [(b"x-mine", b"1")]
     seen = []
 
@@ -289,202 +279,23 @@ def test_the_header_list_is_the_one_of_the_application(early):
         response.headers["x-added"] = "1"
         return response
 
-    messages, _ = serve(adding(raw(program)))
+    messages = messages_of(adding(raw(program)))
     assert seen[0] is headers
     assert messages[len(early)]["headers"] == headers == [(b"x-mine", b"1"), (b"x-added", b"1")]
 
 
 @pytest.mark.parametrize("headers", [None, ((b"x-mine", b"1"),)])
-def test_headers_that_are_no_list(headers):
-    """It is up to the server what to make of them."""
-
+def test_headers_that_are_no_list_reach_the_server_as_they_are(headers):
     async def program(scope, receive, send):
         for message in PUSH, {"type": "http.response.start", "status": 200, "headers": headers}, BODY:
             await send(message)
 
-    messages, error = serve(PassThrough(raw(program)))
-    assert error is None
+    messages = messages_of(PassThrough(raw(program)))
     assert messages[:2] == [PUSH, {"type": "http.response.start", "status": 200, "headers": headers}]
 
 
-def test_a_message_that_the_application_uses_again_and_again():
-    async def program(scope, receive, send):
-        message = {}
-        for next_one in (DEBUG, PUSH, start(), body(b"one", True), BODY):
-            message.clear()
-            message.update(next_one)
-            await send(message)
-            await asyncio.sleep(0)
-
-    messages, error = serve(PassThrough(raw(program)))
-    assert error is None
-    assert messages[:2] == [DEBUG, PUSH]
-    assert messages[2]["type"] == "http.response.start"
-
-
-@pytest.mark.parametrize("early", [[], [PUSH]], ids=["nothing early", "early"])
-def test_another_streaming_response(monkeypatch, early):
-    """What the module has by that name is what `call_next` returns, with early messages and without."""
-    base = importlib.import_module("starlette.middleware.base")
-    made = []
-
-    class Traced(StreamingResponse):
-        pass
-
-    def make(*args, **kwargs):
-        made.append(Traced(*args, **kwargs))
-        return made[-1]
-
-    monkeypatch.setattr(base, "StreamingResponse", make)
-    messages, error = serve(PassThrough(sending(*early, START, BODY)))
-    assert error is None
-    assert messages[: len(early)] == early
-    assert isinstance(made[0], Traced)
-    assert repr(type(made[0])) == repr(Traced)
-
-
-def test_a_wrapper_of_the_response(monkeypatch):
-    """It gets what it would get: the channels, by their positions."""
-    call_response = StreamingResponse.__call__
-    got = []
-
-    async def traced(self, *args):
-        got.append(len(args))
-        await call_response(self, *args)
-
-    monkeypatch.setattr(StreamingResponse, "__call__", traced)
-    messages, error = serve(PassThrough(sending(PUSH, START, BODY)))
-    assert error is None
-    assert types_of(messages)[:2] == ["http.response.push", "http.response.start"]
-    assert got == [2 if ASGI2 else 3]
-
-
-def test_a_response_that_is_called_with_names():
-    @middleware
-    async def naming(self, request, call_next):
-        response = await call_next(request)
-
-        async def answer(*args):
-            names = ("receive", "send") if ASGI2 else ("scope", "receive", "send")
-            await response(**dict(zip(names, args)))
-
-        return answer
-
-    messages, error = serve(naming(sending(PUSH, START, BODY)))
-    assert error is None
-    assert types_of(messages)[:2] == ["http.response.push", "http.response.start"]
-
-
-def test_gzip_leaves_nothing_to_the_garbage_collector():
-    scope = http_scope(headers=[(b"accept-encoding", b"gzip")])
-    gc.collect()
-    gc.disable()
-    try:
-        for _ in range(5):
-            serve(GZipMiddleware(sending(PUSH, START, BODY)), dict(scope))
-        left = [thing for thing in gc.get_objects() if isinstance(thing, GZipResponder)]
-    finally:
-        gc.enable()
-    assert left == []
-
-
-class Kept(GZipResponder):
-    """Deals with one kind of messages itself, drops another one, and leaves the rest to gzip."""
-
-    async def send_with_gzip(self, message):
-        if message["type"] == "x.own":
-            await self.send({"type": "x.done"})
-        elif message["type"] != "x.drop":
-            await super().send_with_gzip(message)
-
-
-class StartsItself(GZipResponder):
-    """Leaves all but the response to gzip."""
-
-    async def send_with_gzip(self, message):
-        if message["type"] in ("http.response.start", "http.response.body"):
-            await self.send(message)
-        else:
-            await super().send_with_gzip(message)
-
-
-def gzip_with(responder, app):
-    return (lambda scope: responder(app, scope, 500)) if ASGI2 else responder(app, 500)
-
-
-@pytest.mark.parametrize("layers", [0, 1])
-def test_a_gzip_responder_that_deals_with_messages_itself(layers):
-    app = gzip_with(Kept, sending({"type": "x.own"}, PUSH, {"type": "x.drop"}, START, BODY))
-    for _ in range(layers):
-        app = PassThrough(app)
-    messages, error = serve(app)
-    assert error is None
-    assert types_of(messages)[:3] == ["x.done", "http.response.push", "http.response.start"]
-
-
-def test_a_gzip_responder_that_starts_itself():
-    app = gzip_with(StartsItself, sending(DEBUG, START, PUSH, BODY))
-    messages, error = serve(app)
-    assert error is None
-    early, start, *others = types_of(messages)
-    assert [early, start, *sorted(others)] == (
-        ["http.response.debug", "http.response.start", "http.response.body", "http.response.push"]
-    )
-    # Around it, what comes after the start cannot be carried, and gets lost as it did.
-    messages, error = serve(PassThrough(app))
-    assert error is None
-    assert types_of(messages)[:2] == ["http.response.debug", "http.response.start"]
-
-
-def test_a_wrapper_of_what_gzip_sends_with(monkeypatch):
-    send_with_gzip = GZipResponder.send_with_gzip
-    seen = []
-
-    async def traced(self, message):
-        seen.append(message["type"])
-        await send_with_gzip(self, message)
-
-    monkeypatch.setattr(GZipResponder, "send_with_gzip", traced)
-    scope = http_scope(headers=[(b"accept-encoding", b"gzip")])
-    messages, error = serve(GZipMiddleware(sending(PUSH, START, BODY)), scope)
-    assert error is None
-    assert types_of(messages) == seen == ["http.response.push", "http.response.start", "http.response.body"]
-
-
-@pytest.mark.skipif(NUMBERS < (0, 21, 0), reason="these releases keep all, or tell the application that nobody listens")
-def test_held_messages_die_when_nobody_takes_the_start():
-    """Once the start has been sent, they are no longer the application's."""
-
-    class Content(dict):
-        pass
-
-    alive = []
-
-    async def program(scope, receive, send):
-        content = Content()
-        reference = weakref.ref(content)
-        await send({"type": "x.early", "content": content})
-        del content
-        await asyncio.sleep(0.03)
-        alive.append(reference() is not None)
-        await send(start())
-        gc.collect()
-        alive.append(reference() is not None)
-
-    @middleware
-    async def impatient(self, request, call_next):
-        task = asyncio.ensure_future(call_next(request))
-        await asyncio.sleep(0.01)
-        task.cancel()
-        await asyncio.wait([task])
-        return PlainTextResponse("other")
-
-    serve(impatient(raw(program)))
-    assert alive == [True, False]
-
-
-def test_held_messages_die_with_their_response():
-    class Content(dict):
+def test_messages_are_freed_with_the_response_that_they_belong_to():
+    class Content:
         pass
 
     alive = []
@@ -500,20 +311,259 @@ def test_held_messages_die_with_their_response():
     @middleware
     async def replacing(self, request, call_next):
         await call_next(request)
-        gc.collect()
         return PlainTextResponse("other")
 
-    async def requests(app):
-        async def receive():
-            await asyncio.Event().wait()
-
-        async def send(message):
-            pass
-
-        for _ in range(5):
-            await call(app, http_scope(), receive, send)
-
-    run(requests(PassThrough(raw(program))))
-    run(requests(replacing(raw(program))))
+    for app in PassThrough(raw(program)), replacing(raw(program)):
+        serve(app)
     gc.collect()
-    assert [reference() for reference in alive] == [None] * 10
+    assert [reference() for reference in alive] == [None] * 2
+
+
+# Middleware of all kinds.
+
+
+def test_a_dispatch_function():
+    async def dispatch(request, call_next):
+        response = await call_next(request=request)
+        response.headers["x-dispatch"] = "1"
+        return response
+
+    messages = messages_of(BaseHTTPMiddleware(sending(PUSH, START, BODY), dispatch=dispatch))
+    assert messages[0] == PUSH
+    assert messages[1]["headers"] == [(b"x-dispatch", b"1")]
+
+
+def test_functions_of_a_subclass_stay_in_charge():
+    calls = []
+
+    class Own(PassThrough):
+        if ASGI2:
+
+            def __call__(self, scope):
+                calls.append("__call__")
+                return super().__call__(scope)
+
+            async def asgi(self, receive, send, scope):
+                calls.append("asgi")
+                await super().asgi(receive, send, scope)
+
+        else:
+
+            async def __call__(self, scope, receive, send):
+                calls.append("__call__")
+                await super().__call__(scope, receive, send)
+
+        async def call_next(self, request):
+            calls.append("call_next")
+            return await super().call_next(request)
+
+    assert messages_of(Own(sending(PUSH, START, BODY)))[0] == PUSH
+    assert calls == ["__call__"] + ["asgi"] * ASGI2 + ["call_next"] * QUEUE
+
+
+def test_a_subclass_that_does_not_call_super_is_left_alone():
+    app = sending(PUSH, START, BODY)
+
+    class Own(BaseHTTPMiddleware):
+        def __call__(self, *args):
+            return self.app(*args)
+
+    assert messages_of(Own(app, dispatch=print)) == messages_of(app)
+
+
+# Instrumentation on the way from the application to `call_next`.
+
+
+def instrument(monkeypatch, change):
+    """Make what hands messages to `call_next` hand over what `change` returns for a message."""
+    if QUEUE:
+        cls, name = asyncio.Queue, "put"
+    else:
+        cls, name = importlib.import_module("anyio.streams.memory").MemoryObjectSendStream, "send"
+    hand_over = getattr(cls, name)
+
+    @functools.wraps(hand_over)
+    async def traced(self, item):
+        return await hand_over(self, item and change(item))
+
+    monkeypatch.setattr(cls, name, traced)
+
+
+def with_copied_headers(message):
+    return dict(message, headers=list(message["headers"])) if "headers" in message else message
+
+
+@pytest.mark.parametrize("change", [copy.copy, copy.deepcopy, dict], ids=["copy", "deepcopy", "dict"])
+def test_instrumentation_that_copies_messages_loses_none(monkeypatch, change):
+    instrument(monkeypatch, change)
+    messages = messages_of(PassThrough(PassThrough(sending(PUSH, dict(START, headers=[(b"x-mine", b"1")]), BODY))))
+    assert messages[0] == PUSH
+    assert messages[1]["headers"] == [(b"x-mine", b"1")]
+
+
+def test_instrumentation_that_copies_the_headers_is_an_error_only_where_messages_would_be_lost(monkeypatch):
+    instrument(monkeypatch, with_copied_headers)
+    assert content_of(messages_of(PassThrough(sending(START, BODY)))) == b"body"
+    messages, error = serve(PassThrough(sending(PUSH, START, BODY)))
+    assert messages == []
+    assert "lost" in str(leaf(error, UnexpectedMessageError))
+
+
+def test_a_start_that_was_cancelled_on_its_way_is_none(monkeypatch):
+    cancelled = []
+
+    def cancel_once(message):
+        if message["type"] == "http.response.start" and not cancelled:
+            cancelled.append(message)
+            raise asyncio.CancelledError
+        return message
+
+    async def program(scope, receive, send):
+        await send(PUSH)
+        with pytest.raises(asyncio.CancelledError):
+            await send(start())
+        await send(DEBUG)
+        await send(dict(start(), status=504))
+        await send(body())
+
+    instrument(monkeypatch, cancel_once)
+    messages = messages_of(PassThrough(raw(program)))
+    assert messages[:3] == [PUSH, DEBUG, dict(start(), status=504)]
+
+
+class Slots:
+    """A response whose class cannot be changed."""
+
+    __slots__ = ("content", "raw_headers", "status_code")
+
+    def __init__(self, content, status_code):
+        self.content, self.status_code = content, status_code
+
+    async def __call__(self, *channels):
+        await channels[-1]({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+        async for chunk in self.content:
+            await channels[-1](body(chunk, True))
+        await channels[-1](body(b""))
+
+
+class CopiesHeaders(StreamingResponse):
+    """A response that keeps a copy of its headers."""
+
+    @property
+    def raw_headers(self):
+        return self.kept
+
+    @raw_headers.setter
+    def raw_headers(self, headers):
+        self.kept = list(headers)
+
+
+@pytest.mark.parametrize("cls", [Slots, CopiesHeaders])
+def test_another_response_class_is_an_error_only_where_messages_would_be_lost(monkeypatch, cls):
+    monkeypatch.setattr(importlib.import_module("starlette.middleware.base"), "StreamingResponse", cls)
+    assert content_of(messages_of(PassThrough(sending(START, BODY)))) == b"body"
+    messages, error = serve(PassThrough(sending(PUSH, START, BODY)))
+    assert messages == []
+    assert leaf(error, UnexpectedMessageError)
+
+
+@pytest.mark.parametrize("early", [[], [PUSH]], ids=["nothing early", "early"])
+def test_a_function_in_place_of_the_response_class(monkeypatch, early):
+    made = []
+
+    class Traced(StreamingResponse):
+        pass
+
+    def make(*args, **kwargs):
+        made.append(Traced(*args, **kwargs))
+        return made[-1]
+
+    monkeypatch.setattr(importlib.import_module("starlette.middleware.base"), "StreamingResponse", make)
+    assert messages_of(PassThrough(sending(*early, START, BODY)))[: len(early)] == early
+    assert isinstance(made[0], Traced)
+    assert repr(type(made[0])) == repr(Traced)
+
+
+def test_a_wrapper_of_the_response_gets_the_channels_by_position(monkeypatch):
+    call_response = StreamingResponse.__call__
+    got = []
+
+    async def traced(self, *args):
+        got.append(len(args))
+        await call_response(self, *args)
+
+    monkeypatch.setattr(StreamingResponse, "__call__", traced)
+    messages = messages_of(PassThrough(sending(PUSH, START, BODY)))
+    assert types_of(messages)[:2] == ["http.response.push", "http.response.start"]
+    assert got == [2 if ASGI2 else 3]
+
+
+# GZip.
+
+
+@pytest.mark.parametrize("layers", [0, 1])
+@pytest.mark.parametrize(
+    "response",
+    [[BODY], [body(b"x" * 2000)], [body(b"x" * 2000, True), body(b"y" * 2000)]],
+    ids=["too small", "compressed", "streamed"],
+)
+def test_gzip_passes_on_what_comes_before_the_start_in_order(response, layers):
+    app = GZipMiddleware(sending(PUSH, DEBUG, START, *response))
+    messages = messages_of(PassThrough(app) if layers else app, GZIP)
+    assert messages[:2] == [PUSH, DEBUG]
+    assert types_of(messages)[2] == "http.response.start"
+    assert set(types_of(messages)[3:]) == {"http.response.body"}
+    assert messages[2]["headers"][:1] == ([(b"content-encoding", b"gzip")] if response[0] is not BODY else [])
+
+
+def gzip_with(responder, app):
+    return (lambda scope: responder(app, scope, 500)) if ASGI2 else responder(app, 500)
+
+
+@pytest.mark.parametrize("layers", [0, 1])
+def test_a_gzip_responder_with_a_send_of_its_own_stays_in_charge(layers):
+    class Own(GZipResponder):
+        async def send_with_gzip(self, message):
+            if message["type"] == "x.own":
+                await self.send({"type": "x.done"})
+            else:
+                await super().send_with_gzip(message)
+
+    app = gzip_with(Own, sending({"type": "x.own"}, PUSH, START, BODY))
+    messages = messages_of(PassThrough(app) if layers else app)
+    assert types_of(messages)[:2] == ["x.done", "http.response.start"]
+
+
+class Proxy:
+    """A wrapper as wrapt makes them: it has the attributes of what it wraps."""
+
+    def __init__(self, wrapped, seen):
+        self.wrapped, self.seen = wrapped, seen
+
+    def __get__(self, instance, owner):
+        return Proxy(self.wrapped.__get__(instance, owner), self.seen)
+
+    def __call__(self, message):
+        self.seen.append(message["type"])
+        return self.wrapped(message)
+
+    def __getattr__(self, name):
+        return getattr(self.wrapped, name)
+
+
+def test_a_wrapper_of_what_gzip_sends_with_sees_the_response(monkeypatch):
+    seen = []
+    monkeypatch.setattr(GZipResponder, "send_with_gzip", Proxy(vars(GZipResponder)["send_with_gzip"], seen))
+    assert types_of(messages_of(GZipMiddleware(sending(START, BODY)), GZIP)) == seen
+
+
+def test_gzip_leaves_nothing_to_the_garbage_collector():
+    gc.collect()
+    gc.disable()
+    try:
+        for _ in range(5):
+            serve(GZipMiddleware(sending(PUSH, START, BODY)), dict(GZIP))
+        left = [thing for thing in gc.get_objects() if isinstance(thing, GZipResponder)]
+    finally:
+        gc.enable()
+    assert left == []
