@@ -101,10 +101,10 @@ def pythons_found():
 
 
 def not_found(pythons):
-    """Return a sentence that says that none of `pythons` is there, and what to do."""
-    names, commands = " or ".join(pythons), [row.get("get") for row in map(DATA["interpreters"].get, pythons) if row]
-    get = "To have it: " + (commands or ["pyenv install " + pythons[0]])[0]
-    return "Python %s is neither on PATH nor in the folder of pyenv or uv. %s" % (names, get)
+    """Return a sentence for Pythons that are not there."""
+    first, *_ = pythons = sorted(pythons, key=key)
+    get = DATA["interpreters"].get(first, {}).get("get", "pyenv install " + first)
+    return "Python %s: neither on PATH nor in the folders of pyenv and uv. To have it: %s" % (", ".join(pythons), get)
 
 
 def build():

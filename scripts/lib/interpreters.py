@@ -18,36 +18,37 @@ ALL = DATA["pythons"] + list(DATA["interpreters"])
 
 
 def find(pythons):
-    """Return how to start those of `pythons` that are there, and a sentence for each other one.
+    """Return how to start those of `pythons` that are there, and sentences about the others.
 
-    It is the path of a Python, or the beginning of a command, as a list, that runs the program.
+    That is the path of a Python, or the beginning of a command that runs the program, as a list.
     """
-    found, starts, left_out = environments.pythons_found(), {}, {}
+    found, starts, missing, sentences = environments.pythons_found(), {}, [], []
     for python in pythons:
-        try:
-            if python in DATA["pythons"] and python in found:
-                starts[python] = found[python]
-            elif python in found:
-                starts[python] = [found[python], "-c", RUN, PROGRAM]
-            elif "pyodide" in DATA["interpreters"].get(python, {}):
+        if python in found:
+            runs_suite = python in DATA["pythons"]
+            starts[python] = found[python] if runs_suite else [found[python], "-c", RUN, PROGRAM]
+        elif "pyodide" in DATA["interpreters"].get(python, {}):
+            try:
                 starts[python] = set_up_pyodide(python)
-            else:
-                raise LeftOutError(environments.not_found([python]))
-        except LeftOutError as error:
-            left_out[str(error)] = []
-    return starts, left_out
+            except LeftOutError as error:
+                sentences.append(str(error))
+        else:
+            missing.append(python)
+    for group in ([p for p in missing if p in DATA["pythons"]], [p for p in missing if p not in DATA["pythons"]]):
+        sentences += [environments.not_found(group)] if group else []
+    return starts, dict.fromkeys(sentences, ())
 
 
 def set_up_pyodide(python):
     for program in ("node", "npm"):
         if shutil.which(program) is None:
-            raise LeftOutError("Python %s runs in WebAssembly, by Node.js: found no %s on PATH" % (python, program))
+            raise LeftOutError("Python %s: runs in WebAssembly by Node.js, found no %s" % (python, program))
     package = "pyodide@" + DATA["interpreters"][python]["pyodide"]
     folder = os.path.join(TOOLS, package)
     if not os.path.exists(os.path.join(folder, "ready")):
         command = ["npm", "install", "--silent", "--no-save", "--cache", os.path.join(TOOLS, "npm"), "--prefix", folder]
         if subprocess.call([*command, package], stdout=subprocess.DEVNULL):
-            raise LeftOutError("Python %s is npm's %s, which npm could not install: see above" % (python, package))
+            raise LeftOutError("Python %s: npm could not install %s, see above" % (python, package))
         environments.write(os.path.join(folder, "ready"), "")
     runner = os.path.join(os.path.dirname(PROGRAM), "wasm.mjs")
     return ["node", runner, os.path.join(folder, "node_modules", "pyodide"), PROGRAM]

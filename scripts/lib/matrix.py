@@ -34,7 +34,9 @@ def selection(pythons):
     home = [python for python in suite if python in DATA["era"]["pythons"]][-1:] + suite
     cells = []
     for release in SELECTED["last"] + SELECTED["first"] + SELECTED["homes"] + SELECTED["others"] + list(UNAFFECTED):
-        cells += [(release, python) for python in home if supports(release, python) is None][:1]
+        # With none that fits, the table says why.
+        fitting = [python for python in home if supports(release, python) is None]
+        cells += [(release, python) for python in (fitting or home)[:1]]
     # On each other Python one release with a queue and one with anyio, taking turns.
     *queue, anyio = zip(SELECTED["first"], SELECTED["last"])
     queue = [release for form in queue for release in form]
@@ -132,7 +134,7 @@ def main(argv):
         say_left_out(left_out)
         return 0 if jobs else 2
     if not (arguments.all or arguments.releases or arguments.python or arguments.fork):
-        left_out[LEFT_OUT] = []
+        left_out[LEFT_OUT] = ()
     environments.build()
     if arguments.all:
         os.environ["STARLETTE_BACKPORT_WHOLE"] = "1"  # Read by tests/conftest.py.
