@@ -102,8 +102,7 @@ def _look() -> Tuple[Status, List[Any]]:
         raise StarletteNotFoundError(text % (exc, sys.prefix)) from exc
     release: Any = getattr(starlette, "__version__", None)
     version = _releases.parse(release)
-    found: List[Any] = []
-    notes: List[str] = []
+    found, notes = [], []  # type: List[Any], List[str]
     for module, name, code, since, until in _releases.FUNCTIONS:
         if since <= version < until and _import(module, notes):
             found.append((module, name, code, *find(sys.modules[module], name)))

@@ -29,11 +29,6 @@ class UnexpectedMessageError(BackportError, AssertionError):
     """
 
 
-def offers(scope: Any) -> bool:
-    """Return whether `scope`, or the scope of a ``Request``, offers any extension."""
-    return bool(getattr(scope, "scope", scope).get("extensions"))
-
-
 class StartHeaders(list):  # type: ignore[type-arg]
     """The headers of a start message on its way to ``call_next``."""
 
@@ -168,18 +163,20 @@ def carrying_class(cls: Any) -> Any:
     return CarryingResponse
 
 
-def pass_gzip(responder: Any, scope: Any) -> None:
-    """Make a ``GZipResponder``, made for one request, send early messages on. What comes later is dropped as ever."""
-    send_with_gzip = responder.send_with_gzip
-    # A subclass with a function of its own stays in charge.
-    if offers(scope) and send_with_gzip.__qualname__ == "GZipResponder.send_with_gzip":
+@functools.lru_cache(maxsize=None)
+def passing_class(cls: Any) -> Any:
+    """Return a subclass of `cls`, a ``GZipResponder``, whose instances send early messages on."""
+    if cls.send_with_gzip.__qualname__ != "GZipResponder.send_with_gzip":
+        return cls  # A subclass with a function of its own stays in charge.
 
-        async def send(message: Any) -> None:
-            early = message["type"] not in (START, BODY) and not responder.initial_message
-            await (responder.send if early else send_with_gzip)(message)
+    @functools.wraps(cls, updated=())
+    class PassingResponder(cls):  # type: ignore[misc]
+        @functools.wraps(cls.send_with_gzip)
+        async def send_with_gzip(self, message: Any) -> None:
+            early = message["type"] not in (START, BODY) and not self.initial_message
+            await (self.send if early else super().send_with_gzip)(message)
 
-        send.__qualname__ = send_with_gzip.__qualname__
-        responder.send_with_gzip = send
+    return PassingResponder
 
 
 def debug_message(response: Any) -> Optional[Dict[str, Any]]:

@@ -67,25 +67,29 @@ def find(module: types.ModuleType, name: str) -> Tuple[Any, Optional[types.Funct
 
 
 async def call_next(self: Any, request: Any, *, starlette_backport: Any) -> Any:
-    if not starlette_backport.early_messages.offers(request):
+    # Up to Starlette 0.12.0 a request has no attribute for its scope, but is that mapping itself.
+    if not getattr(request, "scope", request).get("extensions"):
         return await starlette_backport.release(self, request)
     stand_in = starlette_backport.early_messages.StandIn(self)
     return stand_in.hand_over(await starlette_backport.release(stand_in, request))
 
 
 async def call_middleware(self: Any, scope: Any, receive: Any, send: Any, *, starlette_backport: Any) -> None:
-    if starlette_backport.early_messages.offers(scope) and scope["type"] == "http":
+    if scope.get("extensions") and scope["type"] == "http":
         self = starlette_backport.early_messages.StandIn(self)
     await starlette_backport.release(self, scope, receive, send)
 
 
 def make_gzip_responder(self: Any, app: Any, scope: Any, minimum_size: Any, *, starlette_backport: Any) -> None:
     starlette_backport.release(self, app, scope, minimum_size)
-    starlette_backport.early_messages.pass_gzip(self, scope)
+    if scope.get("extensions"):
+        self.__class__ = starlette_backport.early_messages.passing_class(self.__class__)
 
 
+# The middleware makes a responder for each request, so it may have a class of its own.
 async def call_gzip_responder(self: Any, scope: Any, receive: Any, send: Any, *, starlette_backport: Any) -> None:
-    starlette_backport.early_messages.pass_gzip(self, scope)
+    if scope.get("extensions"):
+        self.__class__ = starlette_backport.early_messages.passing_class(self.__class__)
     await starlette_backport.release(self, scope, receive, send)
 
 
