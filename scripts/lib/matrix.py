@@ -15,7 +15,7 @@ import patches
 EPILOG = """
 Without a release, a selection that touches every form of the code and every Python found: the closing lines say what
 is left out. Tests that hardly depend on the release run on the last one of each form, and with --all everywhere.
-Pythons without the test suite, 3.14, 3.15 and pypy3.9, run tests/interpreters/program.py.
+Python 3.14, 3.15 and pypy3.9 run tests/interpreters/program.py; with --python pypy3.9, PyPy runs the suite, too.
 Arguments after -- go to pytest, for instance: scripts/test 0.14.2 -- -k gzip -x
 What Hypothesis draws depends on the seed alone; the command that draws the same again is printed with a failure.
 """
@@ -89,7 +89,7 @@ def job(release, python, start, arguments, pytest_arguments):
         return command + ["--hypothesis-profile=thorough"] * arguments.thorough
 
     again = "scripts/test %s --python %s%s --seed %d" % (release, python, options, arguments.seed)
-    name = "starlette%s%s-%s" % (release, "-fork" * fork, python)
+    name = "%s%s%s-%s" % ("program-" * isinstance(start, list), release, "-fork" * fork, python)
     return Job(name, (python, release + " fork" * fork), again, prepare)
 
 
@@ -126,6 +126,9 @@ def main(argv):
         why = reason(release, python)
         if why is None:
             jobs.append(job(release, python, starts[python], arguments, pytest_arguments))
+            # PyPy can run the suite, but takes long.
+            if python in (arguments.python or ()) and python.startswith("pypy") and release in SELECTED["last"]:
+                jobs.append(job(release, python, starts[python][0], arguments, pytest_arguments))
         else:
             left_out.setdefault(why, []).append("on Python " + python)
     print("%d cells, on Python %s" % (len(jobs), ", ".join(dict.fromkeys(job.columns[0] for job in jobs))), flush=True)
