@@ -1,8 +1,4 @@
-"""Load on a server with the backport, and on the same without it: requests, failed ones, and the ratio.
-
-The load is that of Locust, from the package index. Both servers run all the time, and have the load in turns, for
-whatever else goes on at the machine to meet both.
-"""
+"""Load on a server with the backport, and on the same without it: requests, failed ones, and the ratio."""
 
 import json
 import os
@@ -17,11 +13,8 @@ sys.path.insert(0, TESTS)
 
 from running import Server  # noqa: E402
 
-CLIENTS = 8
-SECONDS = 3
-ROUNDS = 7
+CLIENTS, SECONDS, ROUNDS = 8, 3, 7
 LOCUST = "locust>=2.20,<3"
-
 HOW = (
     "Locust with %d clients, each of which makes its next request once it has its response: pages of a template,\n"
     "posts and streams, all behind two BaseHTTPMiddleware. %d times %d seconds on each server, in turns."
@@ -33,17 +26,15 @@ def load(server, seconds):
     command = ["tool", "run", "--quiet", "--python", sys.executable, "--from", LOCUST, "locust", "--headless"]
     command += ["--locustfile", os.path.join(TESTS, "locustfile.py"), "--host", "http://127.0.0.1:%d" % server.port]
     command += ["--users", str(CLIENTS), "--spawn-rate", str(100 * CLIENTS), "--run-time", "%ds" % seconds]
-    # Failures are counted below.
-    command += ["--json", "--skip-log-setup", "--exit-code-on-error", "0"]
+    command += ["--json", "--skip-log-setup", "--exit-code-on-error", "0"]  # Failures are counted below.
     before = cpu_time(server)
     rows = json.loads(environments.uv(*command))
     worked = cpu_time(server) - before
     requests = sum(row["num_requests"] for row in rows)
-    failed = sum(row["num_failures"] for row in rows)
     if not requests:
         sys.exit("expected requests, found none:\n" + server.logged())
     lasted = max(row["last_request_timestamp"] for row in rows) - min(row["start_time"] for row in rows)
-    return requests, failed, requests / lasted, worked / requests
+    return requests, sum(row["num_failures"] for row in rows), requests / lasted, worked / requests
 
 
 def cpu_time(server):
@@ -55,26 +46,23 @@ def cpu_time(server):
 
 def measure(command):
     """Print what came of it; return whether no request has failed."""
+    made = bad = 0
+    rates, costs = {False: [], True: []}, {False: [], True: []}
+    # Both run all the time, and have the load in turns, so that what else goes on at the machine meets both.
     with Server(command, patched=False) as unpatched, Server(command, patched=True) as patched:
-        rates, costs = {unpatched: [], patched: []}, {unpatched: [], patched: []}
-        made = bad = 0
-        for server in rates:
+        for server in (unpatched, patched):
             load(server, 2)  # What is done once, such as to compile the template, counts for neither.
         for number in range(ROUNDS):
             for server in (unpatched, patched) if number % 2 else (patched, unpatched):
                 requests, failed, rate, cost = load(server, SECONDS)
-                made += requests
-                bad += failed
-                rates[server].append(rate)
-                costs[server].append(cost)
+                made, bad = made + requests, bad + failed
+                rates[server.patched].append(rate)
+                costs[server.patched].append(cost * 1000)
     print("    %d requests, %d failed" % (made, bad))
-    show("requests in a second", rates[unpatched], rates[patched])
-    show("CPU time of a request in ms", *([cost * 1000 for cost in costs[server]] for server in (unpatched, patched)))
+    for what, numbers in (("requests in a second", rates), ("CPU time of a request in ms", costs)):
+        # Of neighbours in time.
+        ratios = sorted(new / old for old, new in zip(numbers[False], numbers[True]))
+        medians = map(statistics.median, (numbers[False], numbers[True], ratios))
+        shown = (what, *medians, ratios[0], ratios[-1])
+        print("    %-28s unpatched %8.2f, patched %8.2f, ratio %.3f (%.3f to %.3f)" % shown)
     return not bad
-
-
-def show(what, unpatched, patched):
-    """Print the medians, and that of the ratios of neighbours in time with the least and the greatest of them."""
-    ratios = sorted(new / old for old, new in zip(unpatched, patched))
-    numbers = (what, *map(statistics.median, (unpatched, patched, ratios)), ratios[0], ratios[-1])
-    print("    %-28s unpatched %8.2f, patched %8.2f, ratio %.3f (%.3f to %.3f)" % numbers)
