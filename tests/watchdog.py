@@ -1,4 +1,4 @@
-"""A watchdog for tests that may hang. Of the standard library only, so that it is there in a bare process, too."""
+"""A watchdog for tests that may hang."""
 
 import asyncio
 import collections
@@ -8,15 +8,15 @@ import traceback
 
 
 class Watchdog:
-    """Runs a coroutine; when it makes no step for `limit` seconds, writes all stacks to `stderr`, and fails.
+    """Runs a coroutine. Where nobody calls `step` for `limit` seconds, it writes all stacks to `file`, and fails.
 
-    A loop that still runs is stopped, and `run` raises. One that is blocked cannot be stopped: then `faulthandler`,
-    which needs neither the loop nor the interpreter's lock, writes the stacks of all threads and ends the process.
+    A loop that still runs is stopped, and `run` raises. A loop that is blocked cannot be stopped: after two limits
+    `faulthandler`, which needs neither the loop nor the interpreter's lock, ends the process.
     """
 
-    def __init__(self, limit, stderr):
+    def __init__(self, limit, file):
         self.limit = limit
-        self.stderr = stderr
+        self.file = file
         self.steps = 0
         self.loop = asyncio.new_event_loop()
         self.stacks = None
@@ -46,13 +46,14 @@ class Watchdog:
         seen = None
         while seen != self.steps:
             seen = self.steps
-            faulthandler.dump_traceback_later(2 * self.limit, exit=True, file=self.stderr)
+            faulthandler.dump_traceback_later(2 * self.limit, exit=True, file=self.file)
             if self.over.wait(self.limit):
                 return
         stacks = collections.Counter(stack_of(task) for task in tasks(self.loop))
         self.stacks = "\n".join("%d tasks:\n%s" % (count, stack) for stack, count in stacks.items())
-        self.stderr.write(self.stacks)
-        self.stderr.flush()
+        self.file.write(self.stacks)
+        self.file.flush()
+        faulthandler.dump_traceback(self.file)
         self.loop.call_soon_threadsafe(self.loop.stop)
 
 
