@@ -4,8 +4,8 @@ The affected releases take the first message for the start, and fail. Where a sc
 
 * The release's own ``call_next`` (from Starlette 0.15.0 on ``__call__``) runs with a `StandIn` as ``self``. Its ``app``
   calls the real application with a ``send`` that buffers everything before the start.
-* The start goes on with `StartHeaders` in place of its header list: the same headers, plus the buffered messages. The
-  release assigns them to ``response.raw_headers``. That tells which response the messages belong to.
+* If there are any, the start goes on with `StartHeaders` in place of its header list: a copy with the messages, too.
+  The release assigns it to ``response.raw_headers``, which tells the response that the messages belong to.
 * `StandIn.hand_over` gets that response, puts the application's own header list back, and makes the response send the
   messages right before its start. Builds made with ``patches/`` contain a copy of this module.
 """
@@ -13,8 +13,7 @@ The affected releases take the first message for the start, and fail. Where a sc
 import functools
 from typing import Any, Dict, List, Optional, Sequence
 
-START = "http.response.start"
-BODY = "http.response.body"
+START, BODY = "http.response.start", "http.response.body"
 
 
 class BackportError(Exception):
@@ -32,8 +31,8 @@ class UnexpectedMessageError(BackportError, AssertionError):
 class StartHeaders(list):  # type: ignore[type-arg]
     """The headers of a start message on its way to ``call_next``."""
 
-    original: Any  # What the application sent as headers.
-    messages: List[Dict[str, Any]]  # What it sent before.
+    original: Any
+    messages: List[Dict[str, Any]]
 
 
 class Unexpected:
@@ -53,7 +52,7 @@ class StandIn:
 
     def __init__(self, middleware: Any) -> None:
         self.middleware = middleware
-        self.has_messages = False
+        self.bare_starts = 0  # How many starts without messages before them are on their way.
 
     # This and `dispatch_func` return the coroutine of what they call, so that tracebacks have no frame for them.
     def app(self, scope: Any, *channels: Any) -> Any:
@@ -89,12 +88,13 @@ class StandIn:
                 buffered.append(dict(message) if type(message) is dict else message)
             else:
                 messages, buffered, started = buffered, [], True
-                if "headers" in message:
-                    self.has_messages |= bool(messages)
+                if messages and "headers" in message:
                     original = message["headers"]
                     headers = StartHeaders(original if isinstance(original, list) else ())
                     headers.original, headers.messages = original, messages
                     message = dict(message, headers=headers)
+                else:
+                    self.bare_starts += 1
                 try:
                     await send(message)
                 except BaseException:  # A start that was cancelled is none: another one may follow.
@@ -109,14 +109,15 @@ class StandIn:
         headers = response.raw_headers
         if isinstance(headers, StartHeaders):
             response.raw_headers = headers.original
-            if headers.messages:
-                try:  # In the class, because ``await response(...)`` looks up ``__call__`` there.
-                    response.__class__ = carrying_class(response.__class__)
-                    response.early_messages = headers.messages
-                except (TypeError, AttributeError) as exc:
-                    raise self.error("%s cannot send the messages before its start." % dotted(type(response))) from exc
-        elif self.has_messages:
-            raise self.error("Other code copied the headers of the start, so the messages before it are lost.")
+            try:  # In the class, because ``await response(...)`` looks up ``__call__`` there.
+                response.__class__ = carrying_class(response.__class__)
+                response.early_messages = headers.messages
+            except (TypeError, AttributeError) as exc:
+                raise self.error("%s cannot send the messages before its start." % dotted(type(response))) from exc
+        else:
+            self.bare_starts -= 1
+            if self.bare_starts < 0:
+                raise self.error("Other code copied the headers of the start, so the messages before it are lost.")
         return response
 
     def unexpected(self, received: Any, expected: str) -> Unexpected:

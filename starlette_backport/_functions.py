@@ -2,9 +2,8 @@
 
 The function object stays the same, so the change reaches everyone who already holds it, such as instrumentation that
 captured ``cls.__call__``. It gets other code, and a `Change` as the default of a parameter of that code. Whether it is
-changed is read off the function itself. So another copy of this package in the same process sees it, and can undo it.
-A call that is under way goes on with the code that it began with. The code is at the end of this module. It uses
-nothing but its arguments, as its globals are those of Starlette's modules.
+changed is read off the function itself, so another copy of this package in the process sees it, and can undo it. A call
+that is under way goes on with the code that it began with. The code, at the end, uses nothing but its arguments.
 """
 
 import contextlib
@@ -26,9 +25,9 @@ class Change:
 
     def do(self) -> None:
         # In this order: other threads may be calling the function, whose own code ignores the new default.
+        vars(self.function)["__signature__"] = inspect.signature(self.function)
         self.function.__kwdefaults__ = dict(self.function.__kwdefaults__ or {}, starlette_backport=self)
         self.function.__code__ = self.code
-        vars(self.function)["__signature__"] = inspect.signature(self.release)
 
     def undo(self) -> None:
         if self.function.__code__ is self.code:  # Code that another tool has put there since is left alone.
