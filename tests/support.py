@@ -1,10 +1,12 @@
 """What the tests share: releases told apart, raw ASGI applications, and a server for them."""
 
 import asyncio
+import importlib
 import os
 import re
 import subprocess
 import sys
+from unittest import mock
 
 import pytest
 import starlette
@@ -180,6 +182,14 @@ def leaf(error, kind):
     """Return the one exception of class `kind` in `error`, whatever came out with it."""
     (found,) = [one for one in leaves(error) if isinstance(one, kind)]
     return found
+
+
+def second_copy():
+    """Return another copy of the package, as after it was thrown out of `sys.modules` and imported anew."""
+    with mock.patch.dict(sys.modules):
+        for name in [name for name in sys.modules if name.split(".")[0] == "starlette_backport"]:
+            del sys.modules[name]
+        return importlib.import_module("starlette_backport")
 
 
 def python(code, *flags, path=(), env=None, check=True):

@@ -4,12 +4,10 @@ import asyncio
 import contextlib
 import functools
 import gc
-import importlib
 import logging
 import sys
 import threading
 import types
-from unittest import mock
 
 import pytest
 import starlette
@@ -29,6 +27,7 @@ from support import (
     python,
     raw,
     run,
+    second_copy,
     sending,
     serve,
     start,
@@ -89,14 +88,6 @@ def as_before():
     yield before
     assert differences(before, snapshot()) == []
     assert not carries()
-
-
-def second_copy():
-    """Return another copy of the package, as after it was thrown out of `sys.modules` and imported anew."""
-    with mock.patch.dict(sys.modules):
-        for name in [name for name in sys.modules if name.split(".")[0] == "starlette_backport"]:
-            del sys.modules[name]
-        return importlib.import_module("starlette_backport")
 
 
 # apply(), status() and revert()
