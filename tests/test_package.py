@@ -1,19 +1,30 @@
-"""What the package exports and promises, whatever Starlette is there."""
+"""The package itself, and what it does with a Starlette that is not affected."""
 
 import ast
+import modulefinder
 import pathlib
 import pickle
 import re
+import warnings
 
 import pytest
+from support import AFFECTED, FORK, NUMBERS, RELEASE, python, second_copy
 
 import starlette_backport
-from starlette_backport import _code, _process, _releases
+from starlette_backport import _releases
+
+pytestmark = pytest.mark.three_releases
 
 PACKAGE = pathlib.Path(starlette_backport.__file__).parent
+MODULES = sorted(PACKAGE.glob("*.py"))
+CORE = [PACKAGE / (name + ".py") for name in re.findall("``(_[a-z_]+)``", starlette_backport.__doc__)]
+CORE.append(PACKAGE / "__init__.py")
+
+modules = pytest.mark.parametrize("path", MODULES, ids=lambda path: path.name)
+core = pytest.mark.parametrize("path", CORE, ids=lambda path: path.name)
 
 
-def test_exported_names():
+def test_public_names():
     assert sorted(starlette_backport.__all__) == [
         "BackportError",
         "BackportNotNeededWarning",
@@ -27,130 +38,156 @@ def test_exported_names():
         "revert",
         "status",
     ]
-    public = {name for name in vars(starlette_backport) if not name.startswith("_")}
-    # The exceptions are imported when somebody asks for one.
-    assert all(getattr(starlette_backport, name) for name in starlette_backport.__all__)
-    assert public <= set(starlette_backport.__all__)
-    assert not hasattr(starlette_backport, "something")
+    assert {name for name in vars(starlette_backport) if not name.startswith("_")} <= set(starlette_backport.__all__)
+    assert {getattr(starlette_backport, name).__module__ for name in starlette_backport.__all__} == {
+        "starlette_backport"
+    }
     assert re.match(r"\d+\.\d+\.\d+", starlette_backport.__version__)
 
 
 def test_errors_are_of_one_family():
-    concrete = [
-        starlette_backport.StarletteNotFoundError,
-        starlette_backport.UnexpectedCodeError,
-        starlette_backport.UnexpectedMessageError,
-        starlette_backport.UnknownReleaseError,
-    ]
-    assert all(issubclass(error, starlette_backport.BackportError) for error in concrete)
+    names = ["StarletteNotFoundError", "UnexpectedCodeError", "UnexpectedMessageError", "UnknownReleaseError"]
+    assert all(issubclass(getattr(starlette_backport, name), starlette_backport.BackportError) for name in names)
     assert issubclass(starlette_backport.UnexpectedMessageError, AssertionError)
     assert not issubclass(starlette_backport.BackportNotNeededWarning, DeprecationWarning)  # Hidden by default.
 
 
-def test_it_is_typed():
+def test_it_has_types():
     assert (PACKAGE / "py.typed").exists()
     for name in ("apply", "revert", "applied", "status"):
         assert "return" in getattr(starlette_backport, name).__annotations__
 
 
-@pytest.mark.parametrize("path", sorted(PACKAGE.glob("*.py")), ids=lambda path: path.name)
-def test_it_holds_when_asserts_are_gone(path):
+def test_a_status_is_immutable_and_can_be_sent_to_another_process():
+    status = starlette_backport.status()
+    assert pickle.loads(pickle.dumps(status)) == status
+    with pytest.raises(AttributeError):
+        status.state = "applied"
+
+
+@pytest.mark.skipif(AFFECTED and not FORK, reason="here it would be changed: test_apply.py")
+def test_a_release_that_does_not_need_it_is_left_as_it_is():
+    import starlette.middleware.base
+    import starlette.middleware.gzip
+
+    classes = [starlette.middleware.base.BaseHTTPMiddleware, starlette.middleware.gzip.GZipResponder]
+    functions = [value for cls in classes for value in vars(cls).values() if hasattr(value, "__code__")]
+    before = [(function.__code__, function.__kwdefaults__) for function in functions]
+    package = second_copy()  # Another one may have warned before.
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        for _ in range(3):
+            status = package.apply()
+        with package.applied() as inner:
+            assert inner == status
+    assert [(function.__code__, function.__kwdefaults__) for function in functions] == before
+    has_fix = FORK or NUMBERS >= (0, 24, 0)
+    assert status == package.status()
+    assert status[:4] == (RELEASE, False, "not needed", ())
+    assert status.has_fix is has_fix
+    assert ("fix" in status.reason or "patched build" in status.reason) is has_fix
+    assert [warning.category for warning in caught] == [package.BackportNotNeededWarning] * has_fix
+    if has_fix:
+        assert RELEASE in str(caught[0].message)
+        assert caught[0].filename == __file__
+    assert starlette.__version__ == RELEASE
+
+
+def test_tools_that_freeze_applications_find_all_modules(tmp_path):
+    """PyInstaller and the standard library's modulefinder look for import statements."""
+    script = tmp_path / "script.py"
+    script.write_text("import starlette_backport.__main__")
+    finder = modulefinder.ModuleFinder(path=[str(PACKAGE.parent)], excludes=["starlette", "pytest"])
+    finder.run_script(str(script))
+    names = {path.stem for path in MODULES} - {"__init__", "pytest_plugin"}
+    assert {"starlette_backport." + name for name in names} <= set(finder.modules)
+    assert {"starlette.middleware.base", "starlette.middleware.gzip", "starlette.templating"} <= set(finder.badmodules)
+
+
+# The rules of the house.
+
+
+def test_the_core_is_what_import_and_apply_run_and_has_at_most_600_lines():
+    program = """
+import sys, warnings
+warnings.simplefilter("ignore")
+import starlette_backport
+starlette_backport.apply()
+print(*sorted(name for name in sys.modules if name.split(".")[0] == "starlette_backport"))
+"""
+    names = sorted("starlette_backport." + path.stem for path in CORE)
+    assert python(program).stdout.split() == [name.replace(".__init__", "") for name in names]
+    assert sum(len(path.read_text().splitlines()) for path in CORE) <= 600
+
+
+FORBIDDEN = [
+    "_getframe",
+    "getrefcount",
+    "gc.",
+    "co_consts",
+    "co_code",
+    "exec(",
+    "meta_path",
+    "_getters",
+    "_wakeup_next",
+]
+
+
+@core
+def test_the_core_uses_plain_means(path):
+    text = path.read_text()
+    assert [word for word in FORBIDDEN if word in text] == []
+
+
+@core
+def test_the_core_imports_no_private_names_of_other_libraries(path):
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, (ast.Import, ast.ImportFrom)):
+            names = [alias.name for alias in node.names]
+            if isinstance(node, ast.ImportFrom) and not node.level:
+                names.append(node.module)
+            if not getattr(node, "level", 0):
+                assert not [part for name in names for part in name.split(".") if part.startswith("_")]
+
+
+@modules
+def test_it_holds_under_python_O(path):
     assert not [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Assert)]
 
 
-@pytest.mark.parametrize("path", sorted(PACKAGE.glob("*.py")), ids=lambda path: path.name)
-def test_every_module_says_what_it_is_for_and_is_on_the_map(path):
+@modules
+def test_every_module_says_what_it_is_for(path):
     assert ast.get_docstring(ast.parse(path.read_text()))
-    if path.name != "__init__.py":
-        assert "``%s``" % path.stem in starlette_backport.__doc__
 
 
-@pytest.mark.parametrize("path", sorted(PACKAGE.glob("*.py")), ids=lambda path: path.name)
-def test_release_numbers_are_in_one_module(path):
-    """Elsewhere they stand in docstrings and comments only, next to the package's own version."""
-    found = re.findall(r"""["'](0\.[0-9]+\.[0-9]+[a-z0-9]*)["']""", path.read_text())
-    assert path.name == "_releases.py" or set(found) <= {starlette_backport.__version__}
+@modules
+def test_release_numbers_of_starlette_are_in_one_module(path):
+    found = re.findall(r"""["'](0\.[0-9]+\.[0-9]+[a-z0-9]*)["']|(\(0, (?:9|[12][0-9]), [0-9]+\))""", path.read_text())
+    assert path.name == "_releases.py" or set(found) <= {(starlette_backport.__version__, "")}
 
 
-def test_how_releases_sort():
-    in_order = [
-        "0.9.9",
-        "0.9.10",
-        "0.12.0a1",
-        "0.12.0b1",
-        "0.12.0b2",
-        "0.12.0b10",
-        "0.12.0rc1",
-        "0.12.0",
-        "0.12.1",
-        "1.0",
-    ]
-    parsed = [_releases.parse(release) for release in in_order]
-    assert parsed == sorted(set(parsed))
-    assert _releases.parse("0.12") == _releases.parse("0.12.0") == _releases.parse("0.12.0+local.1")
+# The table of releases.
 
 
-CALL_NEXT = "starlette.middleware.base.BaseHTTPMiddleware.call_next"
-CALL = "starlette.middleware.base.BaseHTTPMiddleware.__call__"
-OLD_TEMPLATE = "starlette.responses.TemplateResponse.__call__"
-TEMPLATE = "starlette.templating._TemplateResponse.__call__"
-GZIP = "starlette.middleware.gzip.GZipResponder.__call__"
-GZIP_SEND = "starlette.middleware.gzip.GZipResponder.send_with_gzip"
-SEND = "starlette.testclient._ASGIAdapter.send"
-HANDLE = "starlette.testclient._TestClientTransport.handle_request"
+def test_a_release_is_told_by_its_first_three_numbers():
+    for release in "0.12", "0.12.0", "0.12.0+local.1", "0.12.0b1":
+        assert _releases.parse(release) == (0, 12, 0)
+    assert _releases.parse("0.9.9") < _releases.parse("0.9.10") < _releases.parse("0.10.0") < _releases.parse("1.0")
+    for release in None, "", "main", 14:
+        with pytest.raises(starlette_backport.UnknownReleaseError):
+            _releases.parse(release)
 
 
-@pytest.mark.parametrize(
-    ("releases", "names"),
-    [
-        (["0.9.8"], []),
-        (["0.9.9", "0.9.10", "0.10.3"], [CALL_NEXT, OLD_TEMPLATE, GZIP, GZIP_SEND, SEND]),
-        (["0.10.4", "0.11.4", "0.12.0b1", "0.14.2"], [CALL_NEXT, TEMPLATE, GZIP, GZIP_SEND, SEND]),
-        (["0.15.0", "0.20.4"], [CALL, TEMPLATE, GZIP, GZIP_SEND, SEND]),
-        (["0.21.0", "0.23.1"], [CALL, TEMPLATE, GZIP, GZIP_SEND, HANDLE]),
-        (["0.24.0", "0.24.0+local", "0.25.0", "1.0"], []),
-    ],
-)
-def test_which_functions_are_changed(releases, names):
-    for release in releases:
-        assert [target.name for target in _releases.targets(release)] == names
-        assert _releases.is_fixed(release) is release.startswith(("0.24", "0.25", "1."))
+@pytest.mark.parametrize("release", ["0.9.9", "0.10.3", "0.10.4", "0.11.4", "0.12.0", "0.14.2", "0.15.0", "0.23.1"])
+def test_each_affected_release_has_three_functions_and_their_files(release):
+    version = _releases.parse(release)
+    rows = [row for row in _releases.FUNCTIONS if row[3] <= version < row[4]]
+    assert len(rows) == 3
+    for module, *_ in rows:
+        assert re.match("[0-9a-f]{64}$", _releases.sha256(module, release))
 
 
-def test_the_table():
-    for module, qualname, *rows in _releases.TARGETS:
-        assert [row[0] for row in rows] == sorted({row[0] for row in rows})
-        for row in rows:
-            if row[1] is None:
-                assert row is rows[-1]
-                continue
-            target = _releases.Target(module, qualname, *row[1:])
-            assert callable(_process._donor(target))
-            assert all(re.match("[0-9a-f]{8}$", text) for text in [target.source, target.fingerprint, *target.files])
-
-
-SOURCE = """
-class Class:
-    def method(self, one, *rest, two=2, **more):
-        outer = [item for item in rest if item != "text"]
-        async def inner(three):
-            nonlocal outer
-            outer = self.attribute = {"key": (b"bytes", three)}
-            async for item in three:
-                assert item, "message"
-            raise ValueError(outer)
-        return inner, %s
-"""
-
-
-@pytest.mark.parametrize("numbers", [10, 200])
-def test_a_fingerprint_is_the_same_on_all_pythons(numbers):
-    """The numbers make arguments of byte code that look like operations; by themselves they do not count."""
-    source = SOURCE % ", ".join("self.call(%d.5)" % number for number in range(numbers))
-    code = _code.nested(_code.nested(compile(source, "name", "exec", optimize=0), "Class"), "method")
-    assert _code.fingerprint(code) == "d5eb81f7"
-
-
-def test_status_can_be_sent_to_another_process():
-    status = starlette_backport.status()
-    assert pickle.loads(pickle.dumps(status)) == status
+def test_the_table_has_no_gap_and_no_double():
+    assert len(set(_releases.FILES.values())) == len(_releases.FILES)
+    starts = {start for *_, start, _ in _releases.FUNCTIONS} | {end for *_, end in _releases.FUNCTIONS}
+    assert (min(starts), max(starts)) == (_releases.AFFECTED, _releases.FIXED)
