@@ -10,6 +10,9 @@ collect_ignore = ["ecosystem"]
 
 # These modules say something about any Starlette. All others need an affected release.
 ANY_STARLETTE = {"test_cli.py", "test_docs.py", "test_package.py", "test_pytest_plugin.py"}
+if not support.AFFECTED:
+    here = os.path.dirname(os.path.abspath(__file__))
+    collect_ignore += sorted(n for n in os.listdir(here) if n.startswith("test_") and n not in ANY_STARLETTE)
 
 # These modules say how a release is changed. In a patched build there is nothing to change.
 NOT_FOR_FORKS = {"test_apply.py", "test_refusal.py"}
@@ -38,31 +41,20 @@ def pytest_configure(config):
 
 
 def pytest_report_header():
-    return "starlette %s, starlette_backport %s" % (support.RELEASE, starlette_backport.__version__)
-
-
-def pytest_collection_modifyitems(items):
-    for item in items:
-        reason = why_not(item)
-        if reason:
-            item.add_marker(pytest.mark.skip(reason=reason))
-
-
-def why_not(item):
-    """Return why `item` is not to be run here, or None."""
-    name = item.fspath.basename
+    header = "starlette %s, starlette_backport %s" % (support.RELEASE, starlette_backport.__version__)
     if not support.AFFECTED:
-        if name in ANY_STARLETTE:
-            return None
-        return "Starlette %s is not affected: there is nothing to apply" % support.RELEASE
-    if support.FORK and name in NOT_FOR_FORKS:
-        return "this is a patched build: there is nothing to apply"
+        header += "; not affected: only %s run" % ", ".join(sorted(ANY_STARLETTE))
+    return header
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item):
+    if support.FORK and item.fspath.basename in NOT_FOR_FORKS:
+        pytest.skip("this is a patched build: there is nothing to apply")
     everywhere = support.RELEASE in support.LAST_OF_FORM or "STARLETTE_BACKPORT_WHOLE" in os.environ
-    if item.get_closest_marker("three_releases") and not everywhere:
-        return "hardly depends on the release: runs on %s, and on all releases with scripts/test --all" % (
-            ", ".join(support.LAST_OF_FORM)
-        )
-    return None
+    if support.AFFECTED and not everywhere and item.get_closest_marker("three_releases"):
+        where = ", ".join(support.LAST_OF_FORM)
+        pytest.skip("hardly depends on the release: runs on %s, and with scripts/test --all on all" % where)
 
 
 @pytest.fixture(autouse=True)

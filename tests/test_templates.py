@@ -10,12 +10,15 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.testclient import TestClient
 from support import (
     ASGI2,
+    FORK,
     NUMBERS,
+    RELEASE,
     PassThrough,
     TemplateResponse,
     http_scope,
     middleware,
     needs_unpatched,
+    python,
     raw,
     run,
     serve,
@@ -236,3 +239,23 @@ def test_a_template_response_hands_on_what_it_is_called_with(patched, render, mo
     response = render("page.html", {"request": {}, "name": "World"})
     run(response(**dict(zip(channels, channels))) if named else response(*channels))
     assert got == [(channels, {})]
+
+
+WITHOUT_JINJA2 = """
+import sys
+sys.modules["jinja2"] = None
+import starlette_backport
+status = starlette_backport.apply()
+print(status.state, len(status.functions))
+print(*status.notes)
+from support import *
+messages, error = serve(PassThrough(sending(PUSH, START, BODY)))
+print(error is None and messages[0] == PUSH)
+"""
+
+
+@pytest.mark.skipif(RELEASE == "0.10.4", reason="0.10.4 by itself cannot be imported without jinja2")
+def test_without_jinja2_the_rest_is_carried():
+    state, notes, carries = python(WITHOUT_JINJA2).stdout.splitlines()
+    assert state == ("not needed 0" if FORK else "applied 3")
+    assert (notes, carries) == ("", "True")
