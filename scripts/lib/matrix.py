@@ -37,11 +37,11 @@ def selection(pythons):
         # With none that fits, the table says why.
         fitting = [python for python in home if supports(release, python) is None]
         cells += [(release, python) for python in (fitting or home)[:1]]
-    # On each other Python one release with a queue and one with anyio, taking turns.
-    *queue, anyio = zip(SELECTED["first"], SELECTED["last"])
-    queue = [release for form in queue for release in form]
+    # On each other Python one release with a queue and one with anyio.
     for number, python in enumerate(python for python in suite if python not in home[:1]):
-        cells += [(queue[-1 - number % 4], python), (anyio[1 - number % 2], python)]
+        releases = SELECTED["first" if number % 3 else "last"]
+        anyio = releases[-1] if supports(releases[-1], python) is None else SELECTED["first"][-1]
+        cells += [(releases[(number + 1) % 2], python), (anyio, python)]
     return cells + [(release, python) for python in pythons if python not in suite for release in SELECTED["last"]]
 
 
@@ -131,7 +131,11 @@ def main(argv):
                 jobs.append(job(release, python, starts[python][0], arguments, pytest_arguments))
         else:
             left_out.setdefault(why, []).append("on Python " + python)
-    print("%d cells, on Python %s" % (len(jobs), ", ".join(dict.fromkeys(job.columns[0] for job in jobs))), flush=True)
+    print(
+        "%d cells, on Python %s"
+        % (len(jobs), ", ".join(sorted({job.columns[0] for job in jobs}, key=interpreters.ALL.index))),
+        flush=True,
+    )
     if arguments.list or not jobs:
         print("\n".join(job.name for job in jobs))
         say_left_out(left_out)
