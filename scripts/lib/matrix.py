@@ -131,11 +131,8 @@ def main(argv):
                 jobs.append(job(release, python, starts[python][0], arguments, pytest_arguments))
         else:
             left_out.setdefault(why, []).append("on Python " + python)
-    print(
-        "%d cells, on Python %s"
-        % (len(jobs), ", ".join(sorted({job.columns[0] for job in jobs}, key=interpreters.ALL.index))),
-        flush=True,
-    )
+    pythons = sorted({job.columns[0] for job in jobs}, key=interpreters.ALL.index)
+    print("%d cells, on Python %s" % (len(jobs), ", ".join(pythons)), flush=True)
     if arguments.list or not jobs:
         print("\n".join(job.name for job in jobs))
         say_left_out(left_out)
