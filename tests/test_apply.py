@@ -475,30 +475,3 @@ messages, error = serve(PassThrough(sending(PUSH, START, BODY)))
 print(error is None)
 """
     assert python(program).stdout.splitlines() == ["applied", "True"]
-
-
-def test_apply_from_a_hook_that_runs_after_the_import():
-    """The import of the module is not over yet, as in wrapt's post-import hooks."""
-    program = """
-import sys
-from importlib.machinery import PathFinder, SourceFileLoader
-import starlette_backport
-
-class Loader(SourceFileLoader):
-    def exec_module(self, module):
-        super().exec_module(module)
-        starlette_backport.apply()
-
-class Hook:
-    def find_spec(self, name, path=None, target=None):
-        if name == "starlette.middleware.base":
-            spec = PathFinder.find_spec(name, path, target)
-            spec.loader = Loader(name, spec.origin)
-            return spec
-
-sys.meta_path.insert(0, Hook())
-from support import *
-messages, error = serve(PassThrough(sending(PUSH, START, BODY)))
-print(starlette_backport.status().state, error is None)
-"""
-    assert python(program).stdout.splitlines() == ["applied True"]

@@ -59,9 +59,8 @@ async def audit(request, call_next):
     [
         (AuditMiddleware, "%s.AuditMiddleware" % __name__),
         (lambda app: BaseHTTPMiddleware(app, dispatch=audit), "%s.audit" % __name__),
-        (lambda app: PassThrough(AuditMiddleware(app)), "%s.AuditMiddleware" % __name__),
     ],
-    ids=["class", "dispatch function", "the inner one of two"],
+    ids=["class", "dispatch function"],
 )
 def test_the_error_says_in_three_lines_what_came_what_should_and_behind_which_middleware(
     patched, messages, received, expected, early, wrap, name
@@ -73,6 +72,11 @@ def test_the_error_says_in_three_lines_what_came_what_should_and_behind_which_mi
     assert found == "Expected %s, but received %s." % (expected, received)
     assert where == "Sent by the application behind %s." % name
     assert "plain ASGI middleware" in what_to_do
+
+
+def test_the_error_names_the_innermost_of_several_middlewares(patched):
+    _, error = serve(PassThrough(AuditMiddleware(sending(PUSH, BODY))))
+    assert "behind %s.AuditMiddleware." % __name__ in str(leaf(error, UnexpectedMessageError))
 
 
 @needs_unpatched

@@ -34,7 +34,6 @@ pytest.importorskip("jinja2", reason="templates need jinja2")
 def render(tmp_path):
     """Return a function that makes a template response on this release."""
     (tmp_path / "page.html").write_text("<h1>Hello, {{ name }}!</h1>{{ filling }}")
-    (tmp_path / "missing.html").write_text("<h1>No {{ name }}</h1>")
     if NUMBERS < (0, 10, 4):
         environment = Starlette(template_directory=str(tmp_path))
         return lambda name, context, **kw: TemplateResponse(environment.get_template(name), context, **kw)
@@ -52,11 +51,7 @@ def app(render):
         context["filling"] = "x" * int(request.query_params.get("filling", "0"))
         return render("page.html", context)
 
-    async def not_found(request, exc):
-        return render("missing.html", {"request": request, "name": "page"}, status_code=404)
-
     app.add_route("/page", page)
-    app.add_exception_handler(404, not_found)
     return app
 
 
@@ -83,18 +78,6 @@ def test_patched_the_test_client_shows_template_and_context(patched, app, layers
     check(TestClient(app).get("/page"))
 
 
-def test_a_middleware_made_by_the_decorator(patched, app):
-    async def dispatch(request, call_next):
-        response = await call_next(request)
-        response.headers["x-decorated"] = "1"
-        return response
-
-    app.middleware("http")(dispatch)
-    response = TestClient(app).get("/page")
-    check(response)
-    assert response.headers["x-decorated"] == "1"
-
-
 @pytest.mark.parametrize("place", ["around", "inside", "both"])
 def test_a_mounted_application(patched, app, place):
     if place in ("inside", "both"):
@@ -104,14 +87,6 @@ def test_a_mounted_application(patched, app, place):
     if place in ("around", "both"):
         main.add_middleware(PassThrough)
     check(TestClient(main).get("/sub/page"))
-
-
-def test_a_template_for_not_found(patched, app):
-    app.add_middleware(PassThrough)
-    response = TestClient(app).get("/nowhere")
-    assert response.status_code == 404
-    assert response.template.name == "missing.html"
-    assert response.context["name"] == "page"
 
 
 @pytest.mark.parametrize("answer", ["text", "template"])

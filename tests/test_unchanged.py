@@ -12,7 +12,7 @@ import traceback
 import pytest
 from starlette.background import BackgroundTask
 from starlette.middleware.base import BaseHTTPMiddleware
-from starlette.middleware.gzip import GZipMiddleware, GZipResponder
+from starlette.middleware.gzip import GZipMiddleware
 from starlette.responses import PlainTextResponse, StreamingResponse
 from support import (
     ASGI2,
@@ -154,20 +154,6 @@ def test_gzip_compresses_and_drops_what_comes_after_the_start(messages, place, s
     app = PassThrough(app) if place == "inside" else app
     _, error = check_unchanged(lambda: served(app, dict(scope, headers=[(b"accept-encoding", b"gzip")])))
     assert error is None
-
-
-@needs_unpatched
-@scopes
-def test_a_gzip_responder_with_a_send_of_its_own_stays_in_charge(scope):
-    class Responder(GZipResponder):
-        async def send_with_gzip(self, message):
-            await self.send(dict(message, seen=True))
-
-    app = sending(PUSH, START, BODY)
-    app = (lambda scope: Responder(app_2, scope, 500)) if ASGI2 else Responder(app, 500)
-    app_2 = sending(PUSH, START, BODY)
-    messages, _ = check_unchanged(lambda: served(app, scope))
-    assert [message["seen"] for message in messages] == [True] * 3
 
 
 @scopes
