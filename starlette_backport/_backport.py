@@ -130,7 +130,7 @@ def _import(name: str, notes: List[str]) -> bool:
     try:
         if name == _releases.TEMPLATING:
             import starlette.templating  # noqa: F401
-    except Exception as exc:  # Up to 0.10.7 it needs jinja2. Without that there are no template responses.
+    except Exception as exc:  # It may need jinja2. Without that there are no template responses.
         notes.append("not changed: %s, which cannot be imported: %s" % (name, exc))
     return name in sys.modules
 
@@ -146,10 +146,9 @@ def _check(release: str, module: str, name: str, in_place: Any, function: Any) -
     """Raise UnexpectedCodeError where the file of `module`, or `function`, is not what the release shipped."""
     source = _source(module)
     if source and hashlib.sha256(source.encode()).hexdigest() != _releases.sha256(module, release):
-        text = (
-            "%s is not the file that Starlette %s shipped. Nothing was changed.\nRemove starlette-backport if the file "
-        )
-        text += "carries template messages. Else reinstall: pip install --force-reinstall --no-deps starlette==%s"
+        text = "%s is not the file that Starlette %s shipped. Nothing was changed.\n"
+        text += "Remove starlette-backport if the file carries template messages. Else reinstall the release:\n"
+        text += "pip install --force-reinstall --no-deps starlette==%s"
         raise UnexpectedCodeError(text % (sys.modules[module].__file__, release, release))
     if function is None:
         text = "%s.%s was replaced by %s, which hides it. Nothing was changed.\n"
@@ -162,17 +161,18 @@ def _apply(holder: Any, stacklevel: int) -> Status:
     with _lock:
         before, found = _look()
         if before.state in ("applied", "not applied"):
-            todo = [target for target in found if not change_of(target[-1])]
-            for module, name, _, in_place, function in todo:
-                _check(before.starlette, module, name, in_place, function)
+            for module, name, _, in_place, function in found:
+                if not change_of(function):
+                    _check(before.starlette, module, name, in_place, function)
             with contextlib.ExitStack() as undo:  # All functions or none.
-                for _, _, code, _, function in todo:
-                    _made.append(Change(function, code, _early_messages))
-                    undo.callback(_made[-1].undo)
-                    _made[-1].do()
+                for _, _, code, _, function in found:
+                    change = change_of(function) or Change(function, code, _early_messages)
+                    change.holders.add(holder)  # First, so that nobody who lets go meanwhile undoes it.
+                    if change_of(function) is not change:
+                        _made.append(change)
+                        undo.callback(change.undo)
+                        change.do()
                 undo.pop_all()
-            for *_, function in found:
-                change_of(function).holders.add(holder)  # type: ignore[union-attr]
             return _look()[0]
     if before.state == "disabled":
         logging.getLogger("starlette_backport").warning("Nothing is changed: %s is set. %s", DISABLE, before)

@@ -48,7 +48,7 @@ def find(module: types.ModuleType, name: str) -> Tuple[Any, Optional[types.Funct
     the function, which is None where the wrapper hides it.
     """
     class_name, function_name = name.split(".")
-    in_place = vars(vars(module)[class_name]).get(function_name)
+    in_place = getattr(vars(module).get(class_name), "__dict__", {}).get(function_name)
     candidates: List[Any] = [in_place]
     seen: Set[int] = set()
     for candidate in candidates:  # The list grows meanwhile.

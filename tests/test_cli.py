@@ -186,10 +186,10 @@ def test_the_layers_of_an_application():
     for layer in (Overriding, Calling, GZipMiddleware, BrotliMiddleware, Plain):
         app.add_middleware(layer)
 
-    @app.middleware("http")
     async def function(request, call_next):
         return await call_next(request)
 
+    app.add_middleware(BaseHTTPMiddleware, dispatch=function)
     found = list(_application.layers(Plain(app), starlette_backport.status()))
     outside = [layer.name.split(".")[-1] for layer in found if not layer.mounted]
     assert outside[:3] == ["Plain", "Starlette", "ServerErrorMiddleware"]
