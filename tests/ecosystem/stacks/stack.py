@@ -13,16 +13,11 @@ def render(request, name="World", **kwargs):
     return Jinja2Templates(directory=TEMPLATES).TemplateResponse("page.html", context, **kwargs)
 
 
-def plain(*args, **kwargs):
-    from starlette.responses import PlainTextResponse
-
-    return PlainTextResponse(*args, **kwargs)
-
-
-def build(render=render):
-    """Return a FastAPI application, by whatever ``fastapi.FastAPI`` is now: a page by `render`, a text, an error."""
+def build(render=render, outer=True):
+    """Return a FastAPI application: a page by `render`, a text and an error, by default behind a middleware."""
     import fastapi
     from starlette.requests import Request
+    from starlette.responses import PlainTextResponse
 
     app = fastapi.FastAPI()
 
@@ -32,22 +27,22 @@ def build(render=render):
 
     @app.get("/plain")
     async def plain_endpoint():
-        return plain("plain")
+        return PlainTextResponse("plain")
 
     @app.get("/error")
     async def error_endpoint():
         raise RuntimeError("error")
 
-    return app
+    return add_outer(app) if outer else app
 
 
-def add_outer(app):
+def add_outer(app, header="x-outer"):
     """Add a ``BaseHTTPMiddleware`` around all that `app` has, and return `app`."""
 
     @app.middleware("http")
     async def outer(request, call_next):
         response = await call_next(request)
-        response.headers["x-outer"] = "seen"
+        response.headers[header] = "seen"
         return response
 
     return app
@@ -59,12 +54,29 @@ def client(app, **kwargs):
     return TestClient(app, **kwargs)
 
 
-def check_page(response, name="World"):
-    """Check a response of `render` with all that the test client makes of it."""
+def checks(client):
+    """Return two functions that check the page, and the rest, of what `build` makes."""
+
+    def page():
+        check_page(client.get("/page"), outer="seen")
+
+    def rest():
+        response = client.get("/plain")
+        assert (response.text, response.headers["x-outer"]) == ("plain", "seen")
+        assert str(failure(client.get, "/error")) == "error"
+
+    return page, rest
+
+
+def check_page(response, name="World", outer=None, template=True):
+    """Check a response of `render`, with or without what the test client makes of the template's message."""
     assert response.status_code == 200
     assert response.text == "<h1>Hello, %s!</h1>" % name
-    assert response.template.name == "page.html"
-    assert response.context["name"] == name
+    assert outer in (None, response.headers.get("x-outer"))
+    if template:
+        assert (response.template.name, response.context["name"]) == ("page.html", name)
+    else:
+        assert getattr(response, "template", None) is None
 
 
 def failure(function, *args):
@@ -74,9 +86,3 @@ def failure(function, *args):
     except BaseException as error:
         return error
     raise AssertionError("expected an exception, found none")
-
-
-def leaves(error):
-    """Return the exceptions in `error`, which may be a group."""
-    inner = getattr(error, "exceptions", None)
-    return [leaf for one in inner for leaf in leaves(one)] if inner else [error]

@@ -1,14 +1,10 @@
-"""The plugin for pytest, with pytest and pytest-xdist of different times."""
+"""The plugin for pytest, and pytest that rewrites asserts of Starlette, with pytest and xdist of different times."""
 
 import os
 import subprocess
 import sys
 
 import pytest
-
-CONFTEST = """
-from starlette.middleware.base import BaseHTTPMiddleware
-"""
 
 TESTS = """
 import pytest
@@ -39,18 +35,24 @@ def test_unpatched_by_fixture(starlette_unpatched):
     with pytest.raises(AssertionError):
         stack.client(app).get("/")
 """
+PLUGIN = ["-p", "starlette_backport.pytest_plugin"]
+# With this name pytest takes starlette/testclient.py for a module of tests, and rewrites its asserts.
+NAMES = "[pytest]\npython_files = test*.py\n"
+IMPORT = "import starlette.testclient, starlette.middleware.base"
+REWRITE = "import pytest; pytest.register_assert_rewrite('starlette')"
+APPLY = "import starlette_backport; starlette_backport.apply()"
 
 
 @pytest.fixture
 def run(tmp_path):
-    """Return what runs pytest on a small project: its exit status and what it printed."""
-    (tmp_path / "conftest.py").write_text(CONFTEST)
+    """Return what runs pytest on a small project with these files: its exit status and what it printed."""
     (tmp_path / "test_pages.py").write_text(TESTS)
     environment = dict(os.environ, PYTHONPATH=os.path.dirname(os.path.abspath(__file__)))
-    # Here pytest is to find xdist.
-    environment.pop("PYTEST_DISABLE_PLUGIN_AUTOLOAD", None)
+    environment.pop("PYTEST_DISABLE_PLUGIN_AUTOLOAD", None)  # Here pytest is to find xdist.
 
-    def call(*arguments):
+    def call(conftest, *arguments, ini=""):
+        (tmp_path / "conftest.py").write_text(conftest)
+        (tmp_path / "pytest.ini").write_text(ini or "[pytest]")
         process = subprocess.run(
             [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *arguments],
             cwd=str(tmp_path),
@@ -65,8 +67,9 @@ def run(tmp_path):
 
 
 @pytest.mark.parametrize("workers", [[], ["-n", "2"]], ids=["alone", "xdist"])
-def test_plugin(run, workers):
-    status, output = run("-p", "starlette_backport.pytest_plugin", *workers)
+@pytest.mark.parametrize("ini", ["", NAMES], ids=["default", "python_files"])
+def test_plugin(run, workers, ini):
+    status, output = run(IMPORT, *PLUGIN, *workers, ini=ini)
     assert status == 0, output
     assert "6 passed" in output
     assert output.count("\nstarlette-backport: Starlette ") == 1
@@ -76,7 +79,14 @@ def test_plugin(run, workers):
 @pytest.mark.parametrize("workers", [[], ["-n", "2"]], ids=["alone", "xdist"])
 def test_without_asking_for_it(run, workers):
     """Installing the package is not asking."""
-    status, output = run("-k", "test_patched", *workers)
+    status, output = run(IMPORT, "-k", "test_patched", *workers)
     assert status == 1, output
     assert "4 failed" in output
     assert "starlette-backport" not in output
+
+
+@pytest.mark.parametrize("lines", [[IMPORT, APPLY], [REWRITE, APPLY], [REWRITE, IMPORT, APPLY]])
+def test_rewritten_asserts(run, lines):
+    status, output = run("\n".join(lines), "-k", "test_patched", ini=NAMES)
+    assert status == 0, output
+    assert "4 passed" in output
