@@ -344,7 +344,17 @@ def twice(function, calls):
     return Binding(capturing(function, []), calls)
 
 
-wrappers = pytest.mark.parametrize("wrap", [capturing, naming, Binding, twice])
+def capturing_another_as_well(function, calls):
+    another = BaseHTTPMiddleware.__init__
+
+    async def wrapper(*args, **kwargs):
+        calls.append("wrapper" if another else None)
+        return await function(*args, **kwargs)
+
+    return wrapper
+
+
+wrappers = pytest.mark.parametrize("wrap", [capturing, naming, Binding, twice, capturing_another_as_well])
 
 
 @wrappers

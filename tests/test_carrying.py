@@ -439,6 +439,27 @@ def test_a_start_that_was_cancelled_on_its_way_is_none(monkeypatch):
     assert messages[:3] == [PUSH, DEBUG, dict(start(), status=504)]
 
 
+def test_a_cancelled_start_and_copied_headers_together_lose_no_message_silently(monkeypatch):
+    cancelled = []
+
+    def cancel_once_and_copy(message):
+        if message["type"] == "http.response.start" and not cancelled:
+            cancelled.append(message)
+            raise asyncio.CancelledError
+        return with_copied_headers(message)
+
+    async def program(scope, receive, send):
+        with pytest.raises(asyncio.CancelledError):
+            await send(start())
+        for message in PUSH, start(), BODY:
+            await send(message)
+
+    instrument(monkeypatch, cancel_once_and_copy)
+    messages, error = serve(PassThrough(raw(program)))
+    assert messages == []
+    assert "lost" in str(leaf(error, UnexpectedMessageError))
+
+
 class Slots:
     """A response whose class cannot be changed."""
 

@@ -204,16 +204,20 @@ def test_a_template_response_without_a_request_in_its_context(patched):
 
 @pytest.mark.parametrize("named", [False, True], ids=["by position", "by name"])
 def test_a_template_response_hands_on_what_it_is_called_with(patched, render, monkeypatch, named):
-    got = []
+    got, sent = [], []
 
     async def call(self, *args, **kwargs):
         got.append((args, kwargs))
 
+    async def send(message):
+        sent.append(message["type"])
+
     monkeypatch.setattr(Response, "__call__", call)
-    channels = ("receive", "send") if ASGI2 else ("scope", "receive", "send")
-    response = render("page.html", {"request": {}, "name": "World"})
-    run(response(**dict(zip(channels, channels))) if named else response(*channels))
-    assert got == [(channels, {})]
+    channels = {"receive": "receive", "send": send} if ASGI2 else {"scope": {}, "receive": "receive", "send": send}
+    response = render("page.html", {"request": {"extensions": {DEBUG: {}}}, "name": "World"})
+    run(response(**channels) if named else response(*channels.values()))
+    assert got == [(tuple(channels.values()), {})]
+    assert sent == [DEBUG]
 
 
 WITHOUT_JINJA2 = """
