@@ -35,28 +35,10 @@ def test_slowapi(order):
     )
 
 
-def starlette_context(app):
-    from starlette_context import context, plugins
-    from starlette_context.middleware import ContextMiddleware
-
-    app.add_middleware(ContextMiddleware, plugins=(plugins.CorrelationIdPlugin(),))
-    return "x-correlation-id", lambda: context["X-Correlation-ID"]
-
-
-def asgi_correlation_id(app):
-    from asgi_correlation_id import CorrelationIdMiddleware, correlation_id
-
-    app.add_middleware(CorrelationIdMiddleware)
-    return "x-request-id", correlation_id.get
-
-
-@pytest.mark.parametrize("package", [starlette_context, asgi_correlation_id])
-def test_identity_in_a_context(order, package):
+def check_identity(order, app, header, identity):
+    """Check that `identity` is in the context of the application, and in a header."""
     from starlette.requests import Request
     from starlette.responses import PlainTextResponse
-
-    app = stack.build()
-    header, identity = package(app)
 
     @app.get("/identity")
     async def page_of_identity(request: Request):
@@ -78,6 +60,23 @@ def test_identity_in_a_context(order, package):
         assert response.text == response.headers[header]
 
     order.check(page, rest)
+
+
+def test_starlette_context(order):
+    from starlette_context import context, plugins
+    from starlette_context.middleware import ContextMiddleware
+
+    app = stack.build()
+    app.add_middleware(ContextMiddleware, plugins=(plugins.CorrelationIdPlugin(),))
+    check_identity(order, app, "x-correlation-id", lambda: context["X-Correlation-ID"])
+
+
+def test_asgi_correlation_id(order):
+    from asgi_correlation_id import CorrelationIdMiddleware, correlation_id
+
+    app = stack.build()
+    app.add_middleware(CorrelationIdMiddleware)
+    check_identity(order, app, "x-request-id", correlation_id.get)
 
 
 def test_starlette_exporter(order):
