@@ -83,6 +83,8 @@ def job(release, python, start, arguments, pytest_arguments):
             return interpreters.prepare(start, release, python, job.folder)
         whole = arguments.all or release in SELECTED["last"]
         job.note = "whole suite" if whole else "tests that depend on the release"
+        if release in UNAFFECTED:
+            job.note = "tests for releases that are not affected"
         executable = environments.make(job.folder, start)
         environments.install(executable, python, release, tests=True, fork=fork)
         command = [executable, "-m", "pytest", "--hypothesis-seed=%d" % arguments.seed, *(pytest_arguments or ["-q"])]
