@@ -1,7 +1,6 @@
 """The application that the servers run: a bit of everything, behind two ``BaseHTTPMiddleware``.
 
 It applies the backport as README says. What it is compared with is itself with the kill switch of README.
-It runs on Python 3.7 and later, and on all affected releases of Starlette.
 """
 
 import starlette_backport
@@ -18,7 +17,6 @@ from starlette.background import BackgroundTask  # noqa: E402
 from starlette.exceptions import HTTPException  # noqa: E402
 from starlette.middleware.base import BaseHTTPMiddleware  # noqa: E402
 from starlette.middleware.gzip import GZipMiddleware  # noqa: E402
-from starlette.requests import Request  # noqa: E402
 from starlette.responses import (  # noqa: E402
     FileResponse,
     JSONResponse,
@@ -29,10 +27,8 @@ from starlette.responses import (  # noqa: E402
 )
 from starlette.templating import Jinja2Templates  # noqa: E402
 
-HERE = os.path.dirname(os.path.abspath(__file__))
+PAGES = os.path.join(os.path.dirname(os.path.abspath(__file__)), "pages")
 ASGI2 = starlette.__version__.startswith(("0.9.", "0.10.", "0.11."))
-
-templates = Jinja2Templates(directory=os.path.join(HERE, "pages"))
 
 # What no client sees by itself, and how far a client lets a handler go: by the name that the client chose.
 notes = collections.defaultdict(list)
@@ -58,14 +54,15 @@ class Outer(BaseHTTPMiddleware):
 
 class Inner(BaseHTTPMiddleware):
     async def dispatch(self, request, call_next):
-        if request.url.path == "/refused":
+        path = request.url.path
+        if path == "/refused":
             return PlainTextResponse("refused", status_code=403)
         response = await call_next(request)
-        if request.url.path == "/replaced":
+        if path == "/replaced":
             return PlainTextResponse("another", status_code=203)
-        if request.url.path == "/after":
+        if path == "/after":
             raise RuntimeError("after call_next")
-        if request.url.path == "/upper":
+        if path == "/upper":
             response.body_iterator = upper(response.body_iterator)
         response.headers.append("x-inner", str(response.status_code))
         return response
@@ -82,15 +79,9 @@ app.add_middleware(Inner)
 app.add_middleware(Outer)
 
 
-@app.route("/hello")
-async def hello(request):
-    """Tell the client whom it has got hold of."""
-    facts = {
-        "token": os.environ["SERVER_TOKEN"],
-        "applied": starlette_backport.status().state == "applied",
-        "starlette": starlette.__version__,
-    }
-    return JSONResponse(facts)
+@app.route("/patched")
+async def patched(request):
+    return JSONResponse(starlette_backport.status().state == "applied")
 
 
 @app.route("/step")
@@ -106,18 +97,12 @@ async def get_notes(request):
 
 @app.route("/")
 async def page(request):
-    return templates.TemplateResponse("page.html", {"request": request, "name": "World"})
-
-
-@app.route("/style.css")
-async def style(request):
-    return Response("p { color: green }", media_type="text/css")
+    return Jinja2Templates(PAGES).TemplateResponse("page.html", {"request": request, "name": "World"})
 
 
 @app.route("/echo", methods=["GET", "POST", "PUT"])
 async def echo(request):
-    body = await request.body()
-    response = Response(body, media_type=request.headers.get("content-type"))
+    response = Response(await request.body(), media_type=request.headers.get("content-type"))
     response.set_cookie("one", "1")
     response.set_cookie("two", "2")
     return response
@@ -127,6 +112,7 @@ async def echo(request):
 @app.route("/refused")
 @app.route("/after")
 @app.route("/upper")
+@app.route("/style.css")
 async def text(request):
     return PlainTextResponse("text")
 
@@ -138,7 +124,7 @@ async def redirect(request):
 
 @app.route("/file")
 async def file(request):
-    return FileResponse(os.path.join(HERE, "pages", "page.html"))
+    return FileResponse(os.path.join(PAGES, "page.html"))
 
 
 @app.route("/forbidden")
@@ -151,24 +137,24 @@ async def error(request):
     raise RuntimeError("before the response")
 
 
-@app.route("/broken")
-async def broken(request):
-    async def chunks():
-        yield b"one"
-        await step(name_of(request), 1)
-        raise RuntimeError("within the response")
-
-    return StreamingResponse(chunks())
-
-
 @app.route("/stream")
 async def stream(request):
+    """Send a chunk for each step of the client, and then break off, end, or end with a task in the background."""
+    name = name_of(request)
+
     async def chunks():
         for number in range(4):
-            await step(name_of(request), number)
+            await step(name, number)
             yield "chunk {};".format(number).encode()
+        if name == "broken":
+            raise RuntimeError("within the response")
 
-    return StreamingResponse(chunks(), media_type="text/plain")
+    async def work():
+        notes[name].append("begun")
+        await step(name, 4)
+        notes[name].append("done")
+
+    return StreamingResponse(chunks(), background=BackgroundTask(work) if name == "task" else None)
 
 
 @app.route("/download")
@@ -177,7 +163,6 @@ async def download(request):
     noted = notes[name_of(request)]
 
     async def chunks():
-        noted.append("begun")
         try:
             for _ in range(100):
                 yield b"x" * 65536
@@ -188,21 +173,6 @@ async def download(request):
         noted.append("finished")
 
     return StreamingResponse(chunks())
-
-
-@app.route("/background")
-async def background(request):
-    name = name_of(request)
-
-    async def chunks():
-        yield b"a task follows"
-
-    async def work():
-        notes[name].append("begun")
-        await step(name, 1)
-        notes[name].append("done")
-
-    return StreamingResponse(chunks(), background=BackgroundTask(work))
 
 
 @app.websocket_route("/socket")
@@ -220,12 +190,9 @@ async def closed(websocket):
 
 async def pushing(scope, receive, send):
     """Send a page with the promise of its style sheet, where the server can do that."""
-    if hasattr(Request, "send_push_promise"):
-        await Request(scope, receive, send).send_push_promise("/style.css")
-    elif "http.response.push" in scope.get("extensions", {}):
+    if "http.response.push" in scope.get("extensions", {}):
         await send({"type": "http.response.push", "path": "/style.css", "headers": []})
-    start = {"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"text/html")]}
-    await send(start)
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"text/html")]})
     await send({"type": "http.response.body", "body": b"pushing"})
 
 

@@ -11,16 +11,19 @@ import websockets.exceptions
 import websockets.sync.client
 
 TIMEOUT = 20
-
 # The time of day; and the answer to a key that the client draws.
 BY_CHANCE = {"date", "sec-websocket-accept"}
+
+
+def connect(server):
+    return socket.create_connection(("127.0.0.1", server.port), TIMEOUT)
 
 
 class Http1:
     """One connection with HTTP/1.1, byte by byte; h11 only tells where a response ends."""
 
     def __init__(self, server):
-        self.socket = socket.create_connection(("127.0.0.1", server.port), TIMEOUT)
+        self.socket = connect(server)
         self.protocol = h11.Connection(h11.CLIENT)
         self.received = b""
 
@@ -38,43 +41,41 @@ class Http1:
         self.socket.sendall(b"".join(self.protocol.send(event) for event in events))
 
     def receive(self):
-        """Return whether the server has gone."""
         more = self.socket.recv(65536)
         self.received += more
         self.protocol.receive_data(more)
-        return not more
+        return more
 
     def until(self, expected):
         """Return what was received since the last call, up to `expected`."""
         while expected not in self.received:
-            if self.receive():
+            if not self.receive():
                 raise EOFError("expected %r, received %r and then the end" % (expected, self.received))
         end = self.received.index(expected) + len(expected)
-        return self.take(end)
+        found, self.received = self.received[:end], self.received[end:]
+        return without_chance(found)
 
     def rest(self):
         """Return what was received since the last call, up to the end of the response, and how it ended."""
-        while True:
+        how = ""
+        while not how:
             try:
                 event = self.protocol.next_event()
             except h11.RemoteProtocolError:
-                return self.take(), "broken off"
-            if event is h11.NEED_DATA:
-                self.receive()
-            elif isinstance(event, h11.EndOfMessage):
-                return self.take(), "complete"
-
-    def take(self, end=None):
-        end = len(self.received) if end is None else end
-        found, self.received = self.received[:end], self.received[end:]
-        return without_chance(found)
+                how = "broken off"
+            else:
+                if event is h11.NEED_DATA:
+                    self.receive()
+                elif isinstance(event, h11.EndOfMessage):
+                    how = "complete"
+        found, self.received = self.received, b""
+        return without_chance(found), how
 
     def ends_within(self, seconds):
         """Return whether the response ends within so many seconds."""
         self.socket.settimeout(seconds)
         try:
-            self.rest()
-            return True
+            return bool(self.rest())
         except socket.timeout:
             return False
         finally:
@@ -87,9 +88,9 @@ def without_chance(raw):
     return re.sub(rb"(?s)(?<=\x1f\x8b\x08.)....", b"....", raw)
 
 
-def http1(server, method, target, headers=(), body=b""):
+def http1(server, *request):
     with Http1(server) as connection:
-        connection.send(method, target, headers, body)
+        connection.send(*request)
         found, how = connection.rest()
         assert how == "complete", found
         return found
@@ -99,26 +100,22 @@ def http2(server, method, path, headers=(), body=b""):
     """Return the responses by what was asked for or promised, with a promise among them where it came."""
     connection = h2.connection.H2Connection(h2.config.H2Configuration(client_side=True, header_encoding="utf-8"))
     connection.initiate_connection()
-    request = [(":method", method), (":path", path), (":scheme", "http"), (":authority", "server")]
+    pseudo = [(":method", method), (":path", path), (":scheme", "http"), (":authority", "server")]
     stream = connection.get_next_available_stream_id()
-    connection.send_headers(stream, [*request, *headers], end_stream=not body)
+    connection.send_headers(stream, [*pseudo, *((name.lower(), value) for name, value in headers)], end_stream=not body)
+    size = connection.max_outbound_frame_size
+    for begin in range(0, len(body), size):  # There is room for all of it, in a stream that has just begun.
+        connection.send_data(stream, body[begin : begin + size], end_stream=begin + size >= len(body))
     found, waiting = {stream: []}, {stream}
-    with socket.create_connection(("127.0.0.1", server.port), TIMEOUT) as sock:
+    with connect(server) as sock:
         while waiting:
-            while body:
-                size = min(connection.local_flow_control_window(stream), connection.max_outbound_frame_size, len(body))
-                if not size:
-                    break  # Until the server has taken what it has.
-                connection.send_data(stream, body[:size], end_stream=size == len(body))
-                body = body[size:]
             sock.sendall(connection.data_to_send())
             data = sock.recv(65536)
             if not data:
                 raise EOFError("received %r and then the end" % found)
             for event in connection.receive_data(data):
                 if isinstance(event, h2.events.PushedStreamReceived):
-                    promise = dict(event.headers)[":path"]
-                    found[event.parent_stream_id].append(("promise", promise))
+                    found[event.parent_stream_id].append(("promise", dict(event.headers)[":path"]))
                     found[event.pushed_stream_id] = []
                     waiting.add(event.pushed_stream_id)
                 elif isinstance(event, h2.events.ResponseReceived):
@@ -133,24 +130,18 @@ def http2(server, method, path, headers=(), body=b""):
                 elif isinstance(event, (h2.events.StreamEnded, h2.events.StreamReset)):
                     found[event.stream_id].append((type(event).__name__,))
                     waiting.discard(event.stream_id)
-                elif isinstance(event, h2.events.ConnectionTerminated):
-                    raise EOFError("received %r and then the end of the connection" % found)
-        connection.close_connection()
-        sock.sendall(connection.data_to_send())
     return list(found.values())
 
 
 def websocket(server, path, *messages):
     """Return what came for `messages`: the answer to the handshake, a message for each, and how it ended."""
     # A socket of its own, for it not to look for a proxy.
-    sock = socket.create_connection(("127.0.0.1", server.port), TIMEOUT)
     try:
-        connection = websockets.sync.client.connect("ws://server" + path, sock=sock, open_timeout=TIMEOUT)
+        connection = websockets.sync.client.connect("ws://server" + path, sock=connect(server), open_timeout=TIMEOUT)
     except websockets.exceptions.InvalidStatus as error:
-        response = error.response
-        return [response.status_code, kept_headers(response), response.body]
+        return [*kept(error.response), error.response.body]
     with connection:
-        found = [connection.response.status_code, kept_headers(connection.response)]
+        found = kept(connection.response)
         for message in messages:
             connection.send(message)
             found.append(connection.recv(TIMEOUT))
@@ -161,5 +152,6 @@ def websocket(server, path, *messages):
     return found
 
 
-def kept_headers(response):
-    return [(name, value) for name, value in response.headers.raw_items() if name.lower() not in BY_CHANCE]
+def kept(response):
+    headers = [(name, value) for name, value in response.headers.raw_items() if name.lower() not in BY_CHANCE]
+    return [response.status_code, headers]

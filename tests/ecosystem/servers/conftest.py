@@ -7,13 +7,16 @@ def pytest_addoption(parser):
     parser.addoption("--http2", action="store_true", help="it speaks HTTP/2, too")
 
 
-def pytest_report_header(config):
-    return "server: %s" % config.option.serve
-
-
 def pytest_configure(config):
+    config.addinivalue_line("markers", "http2: for servers that speak HTTP/2")
     if not config.option.serve:
         raise pytest.UsageError("expected the command of a server with --serve: run scripts/servers")
+
+
+def pytest_collection_modifyitems(config, items):
+    others = [item for item in items if item.get_closest_marker("http2") and not config.option.http2]
+    config.hook.pytest_deselected(items=others)
+    items[:] = [item for item in items if item not in others]
 
 
 @pytest.fixture(scope="session")
@@ -29,16 +32,9 @@ def patched(request):
 
 
 @pytest.fixture(autouse=True)
-def servers(unpatched, patched):
-    """Note where the logs of both stand, for a failure to show what this test has added."""
-    return [(server, len(server.logged())) for server in (unpatched, patched)]
-
-
-@pytest.hookimpl(hookwrapper=True)
-def pytest_runtest_makereport(item, call):
-    outcome = yield
-    report = outcome.get_result()
-    if report.failed and "servers" in item.funcargs:
-        for server, begin in item.funcargs["servers"]:
-            name = "patched" if server.patched else "unpatched"
-            report.sections.append(("log of the %s server" % name, server.logged()[begin:]))
+def _logs(unpatched, patched):
+    """Print what both servers log meanwhile: pytest shows it where a test fails."""
+    begin = {server: len(server.logged()) for server in (unpatched, patched)}
+    yield
+    for server in begin:
+        print("patched:" if server.patched else "unpatched:", server.logged()[begin[server] :], sep="\n")

@@ -128,7 +128,7 @@ def main(tool, when):
         objects = []
         for _ in range(3):
             objects.append(len(gc.get_objects()))
-            for _ in range(50):
+            for _ in range(20):
                 if when != "never":  # Tools may keep what it puts there, so that must be the same each time.
                     starlette_backport.revert()
                     starlette_backport.apply()
