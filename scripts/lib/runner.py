@@ -62,6 +62,8 @@ class Job:
             self.output = done.stdout
             self.read(report)
             self.good = done.returncode == 0 and self.counts["passed"] > 0 and not self.counts["failed"]
+            if self.good:  # Where something failed, the environment stays, to look into.
+                shutil.rmtree(self.folder)
         except LeftOutError as error:
             self.left_out = str(error)
         except SystemExit as error:
