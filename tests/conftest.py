@@ -49,6 +49,8 @@ def pytest_report_header():
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item):
+    if not support.AFFECTED and item.fspath.basename not in ANY_STARLETTE:  # Named on the command line.
+        pytest.skip("Starlette %s is not affected: there is nothing to apply" % support.RELEASE)
     if support.FORK and item.fspath.basename in NOT_FOR_FORKS:
         pytest.skip("this is a patched build: there is nothing to apply")
     everywhere = support.RELEASE in support.LAST_OF_FORM or "STARLETTE_BACKPORT_WHOLE" in os.environ
