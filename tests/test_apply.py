@@ -373,7 +373,7 @@ def test_a_wrapper_put_on_before_or_after(monkeypatch, wrap, first):
     assert vars(BaseHTTPMiddleware)[CARRIER] is wrapper
 
 
-@pytest.mark.skipif(not hasattr(gc, "freeze"), reason="needs Python 3.7 or later")
+@pytest.mark.skipif(not hasattr(gc, "freeze"), reason="this Python has no gc.freeze()")
 def test_a_wrapper_is_looked_through_after_gunicorn_has_frozen_the_objects(monkeypatch):
     monkeypatch.setattr(BaseHTTPMiddleware, CARRIER, capturing(vars(BaseHTTPMiddleware)[CARRIER], []))
     gc.freeze()
