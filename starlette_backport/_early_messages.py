@@ -88,17 +88,17 @@ class StandIn:
                 buffered.append(dict(message) if type(message) is dict else message)
             else:
                 messages, buffered, started = buffered, [], True
-                if messages and "headers" in message:
-                    original = message["headers"]
-                    headers = StartHeaders(original if isinstance(original, list) else ())
-                    headers.original, headers.messages = original, messages
+                bare = not messages or "headers" not in message
+                self.bare_starts += bare
+                if not bare:
+                    headers = StartHeaders(message["headers"] if isinstance(message["headers"], list) else ())
+                    headers.original, headers.messages = message["headers"], messages
                     message = dict(message, headers=headers)
-                else:
-                    self.bare_starts += 1
                 try:
                     await send(message)
                 except BaseException:  # A start that was cancelled is none: another one may follow.
                     buffered, started = messages, False
+                    self.bare_starts -= bare
                     raise
 
         buffering_send.__qualname__ = getattr(send, "__qualname__", "send")  # Tools such as sentry-sdk show it.
