@@ -117,7 +117,7 @@ def _status_lines(told: Facts) -> typing.Iterator[str]:
     else:
         reason = ": " + told["reason"] if told["affected"] else ""
         yield row("Backport", told["state"] + reason, "green" if told["state"] == "applied" else "yellow")
-    title = "Changed" if told["state"] == "applied" else "Would change"
+    title = "Changed" if told["state"] == "applied" else "Functions" if told["problem"] else "Would change"
     for function in told["functions"]:
         yield row(title, function["name"])
         title = ""
