@@ -147,6 +147,7 @@ async def stream(request):
             await step(name, number)
             yield "chunk {};".format(number).encode()
         if name == "broken":
+            await step(name, 4)  # An error at once may get ahead of the chunk.
             raise RuntimeError("within the response")
 
     async def work():
