@@ -151,17 +151,21 @@ def behind_gzip(minimum_size, trace, carries):
     messages, error = trace
     types = [message.get("type", BODY) for message in messages]
     count = types.index(START) if START in types else len(messages)
-    followers = messages[count + 1 :]
+    followers = [message for message in messages[count + 1 :] if message.get("type", BODY) in (START, BODY)]
     more = [follower.get("more_body", False) for follower in followers]
-    valid = BODY not in types[:count] and {BODY}.issuperset(types[count + 1 :]) and False not in more[:-1]
-    if not valid or not all({"type", "status", "headers"} <= set(start) for start in messages[count : count + 1]):
-        raise Unclear("what gzip makes of messages that no server would take")
-    if not all("type" in follower for follower in followers):
+    starts = messages[count : count + 1]
+    if (
+        BODY in types[:count]
+        or START in types[count + 1 :]
+        or False in more[:-1]
+        or not all({"type", "status", "headers"} <= set(start) for start in starts)
+        or not all("type" in follower for follower in followers)
+    ):
         raise Unclear("what gzip makes of messages that no server would take")
     early = messages[:count] if carries else []
     if not followers:
         return Trace(early, error)  # It waits for the body with the start.
-    start = dict(messages[count])
+    start = dict(starts[0])
     if more[0] or len(followers[0].get("body", b"")) >= minimum_size:
         start["headers"] = [*start["headers"], (b"content-encoding", b"gzip")]
         followers = [dict(follower, body=follower.get("body", b"")) for follower in followers]
@@ -404,7 +408,7 @@ def make_layer(kind, position, app, backend):
 
     middleware = owner("base")
     dispatch.__qualname__ = "Layer%d" % position
-    if position % 2:
+    if kind in FUNCTIONS:
         return middleware(app, dispatch=dispatch)
 
     async def method(self, request, call_next):
@@ -648,11 +652,12 @@ def simple(messages, zipped):
 
 # Strategies.
 
-LAYERS = ["passes", "adds a header", "replaces raw_headers", "reads the response", "replaces the response"]
-LAYERS += ["answers for errors", "raises before", "raises after", "answers itself", "plain ASGI"]
-REPEATING = ["twice, the first", "twice, the second"]
+CARRYING = ["passes", "adds a header", "replaces raw_headers", "reads the response", "answers for errors", "plain ASGI"]
+TURNS = ["twice, the first", "twice, the second"]
 AT_ONCE = ["at once, the first", "at once, the second"]
+ENDING = ["replaces the response", "raises before", "raises after", "answers itself"]
 GZIP = ["gzip 0", "gzip 10", "gzip 500"]
+FUNCTIONS = {"adds a header", "reads the response", "twice, the second"}  # No subclasses.
 
 early_messages = st.sampled_from(
     [
@@ -690,21 +695,11 @@ nonsense = st.sampled_from(
         {},
     ]
 )
-valid = st.tuples(
-    st.lists(early_messages, max_size=3),
-    starts.map(lambda start: [start]),
-    st.lists(chunks, max_size=3),
-    st.lists(last_chunks, max_size=1),
-)
-templates = st.tuples(
-    st.lists(early_messages, max_size=2),
-    st.sampled_from(["page", "<h1>\u6f22</h1>", "x" * 30]).map(lambda content: [TemplateStep(content)]),
-)
-anything = st.tuples(st.lists(early_messages | starts | chunks | last_chunks | nonsense, max_size=6))
-others = st.lists(st.tuples(st.sampled_from([YIELDS, YIELDS, YIELDS, FAILS]), st.integers(0, 9)), max_size=3)
+templates = st.sampled_from(["page", "<h1>\u6f22</h1>", "x" * 30]).map(TemplateStep)
+pauses = st.lists(st.tuples(st.sampled_from([YIELDS] * 4 + [FAILS]), st.integers(0, 9)), max_size=2)
 
 nothing = st.sampled_from([{}, {"extensions": None}, {"extensions": {}}])
-something = st.lists(st.sampled_from([TEMPLATE, DEBUG, PUSH, "x.unknown"]), min_size=1, unique=True).map(
+something = st.sampled_from([[TEMPLATE, DEBUG], [TEMPLATE], [DEBUG], [PUSH], ["x.unknown"]]).map(
     lambda names: {"extensions": {name: {} for name in names}}
 )
 
@@ -716,14 +711,29 @@ def clients(offers, may_leave=False):
 
 
 @st.composite
-def cases(draw, clients, kinds=tuple(LAYERS + REPEATING + AT_ONCE)):
+def steps(draw):
     """Mostly what a server would take, with early messages; sometimes anything at all."""
-    steps = [step for part in draw(st.one_of(valid, valid, templates, anything)) for step in part]
-    for step, position in draw(others):
-        steps.insert(position, step)
-    if draw(st.booleans()):
-        steps.insert(0, RECEIVES)
-    layers = draw(st.lists(st.sampled_from(kinds), max_size=4))
+    kind = draw(st.sampled_from(["response"] * 3 + ["template"] * 2 + ["misplaced", "anything"]))
+    if kind == "anything":
+        found = draw(st.lists(early_messages | starts | chunks | last_chunks | nonsense, max_size=6))
+    else:
+        found = draw(st.lists(early_messages, min_size=draw(st.integers(0, 2)), max_size=3))
+        if kind == "template":
+            found += [draw(templates)]
+        else:
+            found += [draw(starts), *draw(st.lists(chunks, max_size=3))]
+            if kind == "misplaced":
+                found += [draw(early_messages | starts), *draw(st.lists(chunks, max_size=1))]
+            else:
+                found += draw(st.lists(last_chunks, max_size=1))
+    for step, position in draw(pauses):
+        found.insert(position, step)
+    return draw(st.sampled_from([[], [RECEIVES]])) + found
+
+
+@st.composite
+def cases(draw, clients, kinds=tuple(CARRYING * 3 + TURNS + AT_ONCE + ENDING)):
+    layers = draw(st.lists(st.sampled_from(kinds), min_size=draw(st.sampled_from([1, 1, 1, 0])), max_size=3))
     for gzip in draw(st.lists(st.sampled_from(GZIP), max_size=1)):
         layers.insert(draw(st.integers(0, len(layers))), gzip)
-    return Case(steps, layers, draw(clients))
+    return Case(draw(steps()), layers, draw(clients))

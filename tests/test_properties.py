@@ -13,17 +13,18 @@ import pytest
 import support
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from starlette.applications import Starlette
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.testclient import TestClient
 from strategies import (
     BODY,
+    CARRYING,
     CHANGED,
-    LAYERS,
+    ENDING,
     PUSH,
-    REPEATING,
     START,
+    TURNS,
     Asyncio,
     Case,
     Client,
@@ -54,12 +55,15 @@ def _complaints():
 
 trio = pytest.param(Trio, marks=pytest.mark.skipif(bool(Trio.missing), reason=str(Trio.missing)))
 backends = pytest.mark.parametrize("backend", [Asyncio, trio], ids=["asyncio", "trio"])
+# An example takes 2 to 5 milliseconds.
+many = settings(max_examples=max(settings().max_examples, 300 if support.RELEASE in support.LAST_OF_FORM else 25))
 
 
 @backends
-@given(case=cases(clients(nothing | something)))
+@many
+@given(case=cases(clients(something)))
 def test_what_a_server_receives(backend, case):
-    """Where anything is offered, early messages go with their response; else all is as unpatched."""
+    """Early messages go with their response, in order, and all else is as the model says."""
     with starlette_backport.applied():
         outcome = case.serve(backend)
     try:
@@ -70,6 +74,7 @@ def test_what_a_server_receives(backend, case):
 
 @support.needs_unpatched
 @backends
+@many
 @given(case=cases(clients(nothing, may_leave=True)))
 def test_nothing_offered_nothing_changed(backend, case):
     """Server and application see the same messages and errors at the same moments."""
@@ -87,6 +92,7 @@ def as_unpatched(outcome):
 
 @support.needs_unpatched
 @backends
+@many
 @given(case=cases(clients(something, may_leave=True)).map(Case.without_early))
 def test_nothing_early_nothing_changed(backend, case):
     """The same, where extensions are offered but nobody sends a message before the start."""
@@ -270,7 +276,11 @@ class Flight(Hooks):
             check(self.case, outcome, self.first_tag, lambda position: next(began.get(position, iter(())), False))
 
 
-indices = st.integers(0, 7)
+copies = st.integers(0, 1)
+indices = st.integers(0, 3)
+requests = st.tuples(cases(clients(something | nothing), CARRYING * 3 + TURNS + ENDING), indices, st.integers(0, 4))
+changes_in_threads = st.sampled_from(["apply", "revert", "applied"])
+kinds = st.sampled_from(sorted(CHANGED))
 
 
 class AnyOrder(RuleBasedStateMachine):
@@ -297,38 +307,57 @@ class AnyOrder(RuleBasedStateMachine):
                 function.changed_by = copy
             function.holders.add(holder)
 
-    @rule(which=indices)
-    def apply(self, which):
-        copy = self.copies[which % 2]
-        assert copy.apply().state == "applied"
-        self.hold(copy, "apply")
+    def go_on(self, gates):
+        """Let each request that is under way pass some gates, and check those that have ended."""
+        for _ in range(gates):
+            for flight in self.flights:
+                flight.go_on()
+        landed = [flight for flight in self.flights if flight.task.done()]
+        self.flights = [flight for flight in self.flights if not flight.task.done()]
+        for flight in landed:
+            flight.check()
 
-    @rule(which=indices)
-    def revert(self, which):
-        copy = self.copies[which % 2]
-        copy.revert()
-        for function in self.known_to(copy):
-            function.holders.clear()
+    def ask(self, case, again, gates):
+        """Make a request to a new application, or to one that was built before, and let requests pass some gates."""
+        if again >= len(self.apps):
+            self.apps.append((case, case.app()))
+        if len(self.flights) < 3:
+            self.requests += 1
+            self.flights.append(Flight(self, *self.apps[min(again, len(self.apps) - 1)], self.requests))
+        self.go_on(gates)
 
-    @rule(which=indices)
-    def enter_applied(self, which):
-        copy = self.copies[which % 2]
-        context = copy.applied()
-        assert context.__enter__().state == "applied"
-        self.contexts.append((copy, context))
-        self.hold(copy, context)
+    # Hypothesis leaves some rules out of each run. So there are few, and each begins with a request.
+    @rule(
+        request=requests,
+        what=st.sampled_from(["apply", "enter", "apply", "revert", "leave"]),
+        copy=copies,
+        which=indices,
+    )
+    def change(self, request, what, copy, which):
+        self.ask(*request)
+        copy = self.copies[copy]
+        if what == "apply":
+            assert copy.apply().state == "applied"
+            self.hold(copy, "apply")
+        elif what == "revert":
+            copy.revert()
+            for function in self.known_to(copy):
+                function.holders.clear()
+        elif what == "enter":
+            context = copy.applied()
+            assert context.__enter__().state == "applied"
+            self.contexts.append((copy, context))
+            self.hold(copy, context)
+        elif what == "leave" and self.contexts:
+            copy, context = self.contexts.pop(which % len(self.contexts))
+            context.__exit__(None, None, None)
+            for function in self.known_to(copy):
+                function.holders.discard(context)
 
-    @precondition(lambda self: self.contexts)
-    @rule(which=indices)
-    def leave_applied(self, which):
-        copy, context = self.contexts.pop(which % len(self.contexts))
-        context.__exit__(None, None, None)
-        for function in self.known_to(copy):
-            function.holders.discard(context)
-
-    @rule(which=indices, changes=st.lists(st.sampled_from(["apply", "revert", "applied"]), min_size=2, max_size=4))
-    def in_threads(self, which, changes):
-        copy = self.copies[which % 2]
+    @rule(request=requests, copy=copies, changes=st.lists(changes_in_threads, min_size=2, max_size=4))
+    def change_in_threads(self, request, copy, changes):
+        self.ask(*request)
+        copy = self.copies[copy]
 
         def applied():
             with copy.applied():
@@ -341,53 +370,31 @@ class AnyOrder(RuleBasedStateMachine):
         if "apply" in changes and copy.status().state == "applied":  # Else a revert was the last one.
             self.hold(copy, "apply")
 
-    @rule(kind=st.sampled_from(sorted(CHANGED)), shown=st.booleans())
-    def wrap(self, kind, shown):
-        """Another tool wraps a function, with or without ``__wrapped__``."""
+    @rule(request=requests, kind=kinds, how=st.sampled_from(["functools.wraps", "closure", "unwrap"]))
+    def wrap(self, request, kind, how):
+        """Another tool wraps a function, or takes the last wrapper off."""
+        self.ask(*request)
+        if how == "unwrap":
+            if self.wrapped:
+                setattr(*self.wrapped.pop())
+            return
         cls, name = owner(kind), CHANGED[kind][2]
         function = vars(cls)[name]
 
         def wrapper(*args, **kwargs):
             return function(*args, **kwargs)
 
-        setattr(cls, name, functools.wraps(function)(wrapper) if shown else wrapper)
+        setattr(cls, name, functools.wraps(function)(wrapper) if how == "functools.wraps" else wrapper)
         self.wrapped.append((cls, name, function))
 
-    @precondition(lambda self: self.wrapped)
-    @rule()
-    def unwrap(self):
-        setattr(*self.wrapped.pop())
-
-    @rule(kind=st.sampled_from(sorted(CHANGED)))
-    def import_anew(self, kind):
+    @rule(request=requests, kind=kinds)
+    def import_anew(self, request, kind):
+        self.ask(*request)
         module = CHANGED[kind][0]
         del sys.modules[module]
         importlib.import_module(module)
         self.current[kind] = Function(kind)
         self.functions.append(self.current[kind])
-
-    @rule(case=cases(clients(nothing | something), LAYERS + REPEATING))
-    def build(self, case):
-        self.apps.append((case, case.app()))
-
-    @precondition(lambda self: self.apps and len(self.flights) < 3)
-    @rule(which=indices)
-    def ask(self, which):
-        self.requests += 1
-        self.flights.append(Flight(self, *self.apps[which % len(self.apps)], self.requests))
-
-    @precondition(lambda self: self.flights)
-    @rule(which=indices, gates=st.integers(1, 6))
-    def go_on(self, which, gates):
-        for _ in range(gates):
-            self.flights[which % len(self.flights)].go_on()
-        self.land()
-
-    def land(self):
-        landed = [flight for flight in self.flights if flight.task.done()]
-        self.flights = [flight for flight in self.flights if not flight.task.done()]
-        for flight in landed:
-            flight.check()
 
     @invariant()
     def what_is_changed_is_what_is_wanted(self):
@@ -408,13 +415,12 @@ class AnyOrder(RuleBasedStateMachine):
     def teardown(self):
         try:
             while self.flights:
-                self.flights[0].go_on()
-                self.land()
+                self.go_on(1)
         finally:
-            while self.contexts:
-                self.leave_applied(0)
+            for _, context in self.contexts:
+                context.__exit__(None, None, None)
             while self.wrapped:
-                self.unwrap()
+                setattr(*self.wrapped.pop())
             for copy in self.copies:
                 copy.revert()
             for name, module in self.modules.items():
