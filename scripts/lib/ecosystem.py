@@ -39,7 +39,8 @@ def prepare_stack(row, python, path, arguments, job):
     # Some of what is tested has a plugin for pytest, and would be imported by it.
     job.variables["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
     tests = [os.path.join(TESTS, name) for name in row["tests"]]
-    return [executable, "-m", "pytest", "-q", "-p", "pytest_forked", "--confcutdir", TESTS, *tests, *arguments]
+    pytest = environments.pytest(executable)
+    return [pytest, "-q", "-p", "pytest_forked", "--confcutdir", TESTS, *tests, *arguments]
 
 
 def prepare_server(row, python, path, arguments, job):

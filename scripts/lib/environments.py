@@ -129,6 +129,11 @@ def make(folder, python):
     return os.path.join(folder, "bin", "python")
 
 
+def pytest(executable):
+    """Return the command beside `executable`. With ``python -m pytest`` the package would be that of the checkout."""
+    return os.path.join(os.path.dirname(executable), "pytest")
+
+
 def fork_revision():
     """Return the N of the version RELEASE+backport.N."""
     with open(os.path.join(ROOT, "patches", "revision")) as file:

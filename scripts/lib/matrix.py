@@ -87,7 +87,8 @@ def job(release, python, start, arguments, pytest_arguments):
             job.note = "tests for releases that are not affected"
         executable = environments.make(job.folder, start)
         environments.install(executable, python, release, tests=True, fork=fork)
-        command = [executable, "-m", "pytest", "--hypothesis-seed=%d" % arguments.seed, *(pytest_arguments or ["-q"])]
+        pytest = environments.pytest(executable)
+        command = [pytest, "--hypothesis-seed=%d" % arguments.seed, *(pytest_arguments or ["-q"])]
         return command + ["--hypothesis-profile=thorough"] * arguments.thorough
 
     again = "scripts/test %s --python %s%s --seed %d" % (release, python, options, arguments.seed)
