@@ -37,9 +37,11 @@ def selection(pythons):
         # With none that fits, the table says why.
         fitting = [python for python in home if supports(release, python) is None]
         cells += [(release, python) for python in (fitting or home)[:1]]
-    # On each other Python one release with a queue and one with anyio.
-    for number, python in enumerate(python for python in suite if python not in home[:1]):
-        releases = SELECTED["first" if number % 3 else "last"]
+    # On each other Python one release with a queue and one with anyio: the last ones, which run the whole suite, on the
+    # oldest and the newest Python.
+    others = [python for python in suite if python not in home[:1]]
+    for number, python in enumerate(others):
+        releases = SELECTED["last" if python in (others[0], others[-1]) else "first"]
         anyio = releases[-1] if supports(releases[-1], python) is None else SELECTED["first"][-1]
         cells += [(releases[(number + 1) % 2], python), (anyio, python)]
     return cells + [(release, python) for python in pythons if python not in suite for release in SELECTED["last"]]
