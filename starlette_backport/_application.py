@@ -9,12 +9,14 @@ import traceback
 import types
 import typing
 
-from ._backport import IS_PATCHED, Status
-from ._early_messages import dotted
-from ._releases import BASE, GZIP
+from ._early_messages import dotted_name
+from ._inspection import Status
+from ._releases import BASE
 
 # Middleware of others that drops messages which are neither start nor body, and when.
-DROPS = {"brotli_asgi.BrotliMiddleware": "drops early messages where the client accepts br, as many test clients do"}
+DROPS = {
+    "brotli_asgi.BrotliMiddleware": "drops early messages where the client accepts br, as many test clients do"
+}
 
 
 class UsageError(Exception):
@@ -47,9 +49,19 @@ def load(name: str, factory: bool = False) -> typing.Any:
         app: typing.Any = _run(importlib.import_module, module_name)
         for attribute in path.split("."):
             if not hasattr(app, attribute):
-                names = [n for n, value in vars(app).items() if hasattr(value, "add_middleware") and n[0] != "_"]
-                found = "There are: %s." % ", ".join(sorted(names)) if names else "Check the name."
-                raise UsageError("There is no %s in %s. %s" % (path, module_name, found))
+                names = [
+                    n
+                    for n, value in vars(app).items()
+                    if hasattr(value, "add_middleware") and n[0] != "_"
+                ]
+                found = (
+                    "There are: %s." % ", ".join(sorted(names))
+                    if names
+                    else "Check the name."
+                )
+                raise UsageError(
+                    "There is no %s in %s. %s" % (path, module_name, found)
+                )
             app = getattr(app, attribute)
         if factory:
             app = _run(app)
@@ -62,24 +74,45 @@ def _run(function: typing.Any, *arguments: str) -> typing.Any:
         return function(*arguments)
     except (Exception, SystemExit) as exc:
         text = "%s: %s" % (type(exc).__name__, exc)
-        if isinstance(exc, ImportError) and arguments and exc.name == arguments[0].split(".")[0]:
-            raise UsageError("%s. Run this in the folder that the application is started from." % text) from exc
+        if (
+            isinstance(exc, ImportError)
+            and arguments
+            and exc.name == arguments[0].split(".")[0]
+        ):
+            raise UsageError(
+                "%s. Run this in the folder that the application is started from."
+                % text
+            ) from exc
         last = traceback.extract_tb(exc.__traceback__)[-1]
         place = "%s, line %s, in %s" % (last.filename, last.lineno, last.name)
-        raise UsageError("The application cannot be loaded.\n%s\n%s: %s" % (text, place, last.line)) from exc
+        raise UsageError(
+            "The application cannot be loaded.\n%s\n%s: %s" % (text, place, last.line)
+        ) from exc
 
 
 def _check(app: typing.Any, name: str) -> None:
-    kind = dotted(type(app))
+    kind = dotted_name(type(app))
     if not callable(app) or "mock" in type(app).__module__.split("."):
-        raise UsageError("%s is no ASGI application, but an object of %s." % (name, kind))
+        raise UsageError(
+            "%s is no ASGI application, but an object of %s." % (name, kind)
+        )
     if isinstance(app, type) and hasattr(app, "add_middleware"):
         raise UsageError("%s is a class. Name an application made of it." % name)
     takes = [count for count in (0, 1, 3) if _takes(app, count)]
-    if 0 in takes and isinstance(app, types.FunctionType) and not inspect.iscoroutinefunction(app):
-        raise UsageError("%s is a function without arguments. If it returns the application, use --factory." % name)
+    if (
+        0 in takes
+        and isinstance(app, types.FunctionType)
+        and not inspect.iscoroutinefunction(app)
+    ):
+        raise UsageError(
+            "%s is a function without arguments. If it returns the application, use --factory."
+            % name
+        )
     if not takes or takes == [0]:
-        raise UsageError("%s is no ASGI application: it does not take scope, receive and send." % name)
+        raise UsageError(
+            "%s is no ASGI application: it does not take scope, receive and send."
+            % name
+        )
 
 
 def _takes(app: typing.Any, count: int) -> bool:
@@ -120,21 +153,32 @@ def _inner(app: typing.Any) -> typing.Any:
 
 def _layer(app: typing.Any, found: Status, mounted: str) -> Layer:
     cls: typing.Any = type(app)
-    name = dotted(app if isinstance(app, types.FunctionType) else cls)
+    name = dotted_name(app if isinstance(app, types.FunctionType) else cls)
     patched = "patched" if found.state == "applied" else "will be patched"
     if _is(app, BASE, "BaseHTTPMiddleware"):
         if cls.__qualname__ == "BaseHTTPMiddleware":
-            name = dotted(app.dispatch_func)
-        overridden = [function.rsplit(".", 1)[1] for function in found.functions if function.startswith(BASE)]
+            name = dotted_name(app.dispatch_func)
+        overridden = [
+            function.rsplit(".", 1)[1]
+            for function in found.functions
+            if function.startswith(BASE)
+        ]
         for function in overridden:
             if not _reaches(cls, function):
-                return Layer(name, mounted, "not patched: overrides %s without calling super()" % function, True)
-        return Layer(name, mounted, patched if found.affected else "carries early messages")
-    if _is(app, GZIP, "GZipMiddleware"):
-        if found.affected or found.reason == IS_PATCHED:
-            return Layer(name, mounted, patched if found.affected else "carries early messages")
-        return Layer(name, mounted, "drops early messages, as on all releases of Starlette", True)
-    for parent in map(dotted, cls.__mro__):
+                return Layer(
+                    name,
+                    mounted,
+                    "not patched: overrides %s without calling super()" % function,
+                    True,
+                )
+        return Layer(
+            name, mounted, patched if found.affected else "carries early messages"
+        )
+    if _is(app, "starlette.middleware.gzip", "GZipMiddleware"):
+        return Layer(
+            name, mounted, "drops early messages, as on all releases of Starlette", True
+        )
+    for parent in map(dotted_name, cls.__mro__):
         if parent in DROPS:
             return Layer(name, mounted, DROPS[parent], True)
     return Layer(name, mounted, "plain ASGI")
@@ -144,7 +188,10 @@ def _reaches(cls: typing.Any, name: str) -> bool:
     """Return whether function `name` of `cls` is, wraps or calls that of ``BaseHTTPMiddleware``."""
     definer = next(parent for parent in cls.__mro__ if name in vars(parent))
     function = vars(definer)[name]
-    if definer.__qualname__ == "BaseHTTPMiddleware" or _origin(function) != definer.__module__:
+    if (
+        definer.__qualname__ == "BaseHTTPMiddleware"
+        or _origin(function) != definer.__module__
+    ):
         return True
     code = getattr(function, "__code__", None)
     return code is None or bool({"super", "BaseHTTPMiddleware"} & set(code.co_names))
@@ -156,7 +203,13 @@ def wrappers(name: str) -> typing.List[str]:
     function = vars(getattr(sys.modules[module], class_name)).get(function_name)
     found = []
     while function is not None and _origin(function) != module:
-        found.append("%s (%s)" % (_origin(function), getattr(function, "__name__", type(function).__name__)))
+        found.append(
+            "%s (%s)"
+            % (
+                _origin(function),
+                getattr(function, "__name__", type(function).__name__),
+            )
+        )
         function = getattr(function, "__wrapped__", None)
     return found
 

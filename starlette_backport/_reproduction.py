@@ -29,15 +29,28 @@ class Missing(Exception):
 
 def verify(starlette: str) -> Facts:
     """Return what comes of the reproduction without and with the backport. Raises UsageError."""
-    return {"starlette": starlette, "without": _in_process(False), "with": _in_process(True)}
+    return {
+        "starlette": starlette,
+        "without": _in_process(False),
+        "with": _in_process(True),
+    }
 
 
 def _in_process(backport: bool) -> Facts:
     """Run `main` in a process that finds modules where this one does."""
     code = "import sys; sys.path[:] = %r; from starlette_backport._reproduction import main; main(%r)"
     process = subprocess.Popen(
-        [sys.executable, *["-O"] * sys.flags.optimize, "-c", code % (sys.path, backport)],
-        env={name: value for name, value in os.environ.items() if name != "STARLETTE_BACKPORT_DISABLE"},
+        [
+            sys.executable,
+            *["-O"] * sys.flags.optimize,
+            "-c",
+            code % (sys.path, backport),
+        ],
+        env={
+            name: value
+            for name, value in os.environ.items()
+            if name != "STARLETTE_BACKPORT_DISABLE"
+        },
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         universal_newlines=True,
@@ -48,7 +61,10 @@ def _in_process(backport: bool) -> Facts:
     facts: Facts = json.loads(output.splitlines()[-1])
     if "missing" in facts:
         wanted = " ".join("'%s'" % requirement for requirement in facts["missing"])
-        raise UsageError("The reproduction needs more packages:\n%s -m pip install %s" % (sys.executable, wanted))
+        raise UsageError(
+            "The reproduction needs more packages:\n%s -m pip install %s"
+            % (sys.executable, wanted)
+        )
     return facts
 
 
@@ -72,7 +88,11 @@ def reproduce() -> Facts:
             file.write(TEMPLATE)
         try:
             response = _client(directory).get("/")
-            return {"works": True, "status": response.status_code, "template": response.template.name}
+            return {
+                "works": True,
+                "status": response.status_code,
+                "template": response.template.name,
+            }
         except Missing as exc:
             return {"missing": exc.args[0]}
         except Exception as exc:
@@ -83,7 +103,12 @@ def _client(directory: str) -> typing.Any:
     """Return a test client for the application. Raises Missing."""
     modules: typing.Dict[str, typing.Any] = {}
     missing = []
-    for name in ("jinja2", "starlette.applications", "starlette.middleware.base", "starlette.testclient"):
+    for name in (
+        "jinja2",
+        "starlette.applications",
+        "starlette.middleware.base",
+        "starlette.testclient",
+    ):
         try:
             modules[name.split(".")[-1]] = importlib.import_module(name)
         except ImportError as exc:
@@ -109,8 +134,12 @@ def _client(directory: str) -> typing.Any:
 
         def render(request: typing.Any, name: str, context: typing.Any) -> typing.Any:
             # Since 1.0 the request comes first.
-            takes_request = templates.TemplateResponse.__code__.co_varnames[1] == "request"
-            return templates.TemplateResponse(*([request] * takes_request), name, context)
+            takes_request = (
+                templates.TemplateResponse.__code__.co_varnames[1] == "request"
+            )
+            return templates.TemplateResponse(
+                *([request] * takes_request), name, context
+            )
 
     async def pass_through(request: typing.Any, call_next: typing.Any) -> typing.Any:
         return await call_next(request)
@@ -127,8 +156,14 @@ def _old_enough(package: str) -> str:
     """Return the requirement for `package` that the releases take which do not have the fix."""
     from . import _releases, status
 
-    bounds = {requirement.split("<")[0]: requirement for requirement in _TOO_NEW.values()}
-    return bounds.get(package, package) if _releases.parse(status().starlette) < _releases.FIXED else package
+    bounds = {
+        requirement.split("<")[0]: requirement for requirement in _TOO_NEW.values()
+    }
+    return (
+        bounds.get(package, package)
+        if _releases.parse(status().starlette) < _releases.FIXED
+        else package
+    )
 
 
 def _failed(error: Exception) -> Facts:
@@ -138,4 +173,10 @@ def _failed(error: Exception) -> Facts:
             return {"missing": [requirement]}
     place = last.filename.replace(os.sep, "/").split("/site-packages/")[-1]
     where = "%s, line %s, in %s" % (place, last.lineno, last.name)
-    return {"works": False, "error": type(error).__name__, "message": str(error), "where": where, "line": last.line}
+    return {
+        "works": False,
+        "error": type(error).__name__,
+        "message": str(error),
+        "where": where,
+        "line": last.line,
+    }

@@ -11,10 +11,10 @@ import typing
 
 import pytest
 
-from ._backport import IS_PATCHED, applied, apply, in_force, status
+from ._api import applied, apply, status, suspended
 from ._early_messages import BackportError
 from ._errors import BackportNotNeededWarning
-from ._functions import change_of
+from ._inspection import IS_PATCHED
 
 UNPATCHED = "starlette_unpatched"
 
@@ -25,7 +25,10 @@ def pytest_load_initial_conftests(early_config: "pytest.Config") -> None:
 
 
 def pytest_configure(config: "pytest.Config") -> None:
-    config.addinivalue_line("markers", UNPATCHED + ": run the test on Starlette as released, without the backport.")
+    config.addinivalue_line(
+        "markers",
+        UNPATCHED + ": run the test on Starlette as released, without the backport.",
+    )
     # Again, because the other hook does not run where a conftest file asks for this plugin, and in the workers of old
     # releases of xdist.
     _apply(config)
@@ -55,7 +58,9 @@ def pytest_report_header() -> str:
     return "starlette-backport: Starlette %s %s" % (found.starlette, says)
 
 
-@pytest.hookimpl(tryfirst=True)  # Before xdist, whose controller runs no other hook here.
+@pytest.hookimpl(
+    tryfirst=True
+)  # Before xdist, whose controller runs no other hook here.
 def pytest_collection(session: "pytest.Session") -> None:
     """Warn where the backport is not needed: from now on pytest shows warnings."""
     if status().state != "not needed" or hasattr(session.config, "workerinput"):
@@ -76,7 +81,9 @@ def starlette_unpatched() -> typing.Iterator[None]:
 # pytest sets up autouse fixtures of plugins before all others of the same scope. So fixtures of the marked test itself
 # run unpatched, too, and those that it shares with other tests run patched.
 @pytest.fixture(autouse=True)
-def _starlette_unpatched_if_marked(request: "pytest.FixtureRequest") -> typing.Iterator[None]:
+def _starlette_unpatched_if_marked(
+    request: "pytest.FixtureRequest",
+) -> typing.Iterator[None]:
     with _unpatched_if_marked(request.node):
         yield
 
@@ -102,15 +109,5 @@ def _unpatched_if_marked(item: typing.Any) -> typing.Iterator[None]:
 def _unpatched() -> typing.Iterator[None]:
     if status().reason == IS_PATCHED:
         pytest.skip("this Starlette is a patched build, which cannot be unpatched")
-    changes = in_force()
-    for change in changes:
-        change.undo()
-    try:
+    with suspended():
         yield
-    finally:
-        for change in changes:
-            now = change_of(change.function)
-            if now is None:
-                change.do()
-            elif now is not change:  # The test has applied it.
-                now.holders.update(change.holders)

@@ -5,58 +5,73 @@ import support
 
 import starlette_backport
 
-# These tests have environments of their own: scripts/stacks and scripts/servers run them.
-collect_ignore = ["ecosystem"]
+pytest_plugins = ["pytester"]
 
-# These modules say something about any Starlette. All others need an affected release.
-ANY_STARLETTE = {"test_cli.py", "test_docs.py", "test_package.py", "test_pytest_plugin.py"}
+HERE = os.path.dirname(os.path.abspath(__file__))
+
+
+def modules(folder):
+    return {
+        os.path.join(folder, name)
+        for name in os.listdir(os.path.join(HERE, folder))
+        if name.startswith("test_")
+    }
+
+
+CHANGING = {
+    os.path.join("process", name)
+    for name in ("test_apply.py", "test_refusal.py", "test_stress.py")
+}
+
+# These have environments of their own: see `nox -l`.
+left_out = {"ecosystem"}
 if not support.AFFECTED:
-    here = os.path.dirname(os.path.abspath(__file__))
-    collect_ignore += sorted(n for n in os.listdir(here) if n.startswith("test_") and n not in ANY_STARLETTE)
-
-# These modules say how a release is changed. In a patched build there is nothing to change.
-NOT_FOR_FORKS = {"test_apply.py", "test_refusal.py"}
+    # There is nothing to apply. Only these have something to say.
+    left_out |= modules("release") - {os.path.join("release", "test_faithful.py")}
+    left_out |= CHANGING
+if support.FORK:
+    # There is nothing to change.
+    left_out |= CHANGING - {os.path.join("process", "test_stress.py")}
+else:
+    left_out |= {os.path.join("process", "test_fork.py")}
+collect_ignore = sorted(left_out)
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config):
-    """Set Hypothesis up before it looks for its profile. Without its plugin, do not import it."""
+    """Set Hypothesis up before it looks for its profile, if its plugin is active."""
     if not config.pluginmanager.hasplugin("hypothesispytest"):
         return
     from hypothesis import HealthCheck, settings
 
+    whole = support.RELEASE in support.LAST_OF_FORM
     settings.register_profile(
         "quick",
-        max_examples=100 if support.RELEASE in support.LAST_OF_FORM else 25,
+        max_examples=100 if whole else 25,
         stateful_step_count=20,
-        # The seed alone decides what is drawn, and timings vary with the machine.
-        database=None,
+        # Timings vary with the machine.
         deadline=None,
-        print_blob=False,
-        # A fixture that applies the backport does so for all examples: none of them changes that.
-        suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+        print_blob=True,
+        # Fixtures that apply the backport do so for all examples of a test.
+        suppress_health_check=[
+            HealthCheck.function_scoped_fixture,
+            HealthCheck.too_slow,
+        ],
     )
-    settings.register_profile("thorough", settings.get_profile("quick"), max_examples=2000, stateful_step_count=40)
+    settings.register_profile(
+        "thorough",
+        settings.get_profile("quick"),
+        max_examples=2000,
+        stateful_step_count=40,
+    )
     settings.load_profile("quick")
 
 
 def pytest_report_header():
-    header = "starlette %s, starlette_backport %s" % (support.RELEASE, starlette_backport.__version__)
-    if not support.AFFECTED:
-        header += "; not affected: only %s run" % ", ".join(sorted(ANY_STARLETTE))
-    return header
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_runtest_setup(item):
-    if not support.AFFECTED and item.fspath.basename not in ANY_STARLETTE:  # Named on the command line.
-        pytest.skip("Starlette %s is not affected: there is nothing to apply" % support.RELEASE)
-    if support.FORK and item.fspath.basename in NOT_FOR_FORKS:
-        pytest.skip("this is a patched build: there is nothing to apply")
-    everywhere = support.RELEASE in support.LAST_OF_FORM or "STARLETTE_BACKPORT_WHOLE" in os.environ
-    if support.AFFECTED and not everywhere and item.get_closest_marker("three_releases"):
-        where = ", ".join(support.LAST_OF_FORM)
-        pytest.skip("hardly depends on the release: runs on %s, and with scripts/test --all on all" % where)
+    return "starlette %s, starlette_backport %s" % (
+        support.RELEASE,
+        starlette_backport.__version__,
+    )
 
 
 @pytest.fixture(autouse=True)
@@ -73,10 +88,8 @@ def patched():
         yield
 
 
-@pytest.fixture(params=["patched", "unpatched"])
+@pytest.fixture(params=["patched"] if support.FORK else ["patched", "unpatched"])
 def either(request):
     if request.param == "patched":
         request.getfixturevalue("patched")
-    elif support.FORK:
-        pytest.skip(support.NO_UNPATCHED)
     return request.param

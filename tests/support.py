@@ -1,4 +1,4 @@
-"""What the tests share: releases told apart, raw ASGI applications, and a server for them."""
+"""What tests share: facts of the release, raw ASGI applications, and a server."""
 
 import asyncio
 import importlib
@@ -6,9 +6,9 @@ import os
 import re
 import subprocess
 import sys
+import types
 from unittest import mock
 
-import pytest
 import starlette
 import starlette.middleware.base
 import starlette.responses
@@ -29,13 +29,17 @@ AFFECTED = (0, 9, 9) <= NUMBERS < (0, 24, 0)
 
 # Whether this is a build with the diffs in patches/: then there is nothing to apply.
 FORK = hasattr(starlette.middleware.base, "_early_messages")
-NO_UNPATCHED = "a patched build cannot be unpatched"
-needs_unpatched = pytest.mark.skipif(FORK, reason=NO_UNPATCHED)
 UnexpectedMessageError = (
     starlette.middleware.base._early_messages if FORK else starlette_backport
 ).UnexpectedMessageError
 ASGI2 = NUMBERS < (0, 12, 0)
-QUEUE = NUMBERS < (0, 15, 0)  # Hands messages over through a queue; from 0.15.0 on through a memory stream.
+QUEUE = NUMBERS < (
+    0,
+    15,
+    0,
+)  # Hands messages over through a queue; from 0.15.0 on through a memory stream.
+# Responses send themselves by a method of this name, and not in `__call__`.
+HAS_STREAM_RESPONSE = hasattr(starlette.responses.StreamingResponse, "stream_response")
 
 # The function that takes the application's messages.
 CARRIER = "call_next" if QUEUE else "__call__"
@@ -52,6 +56,15 @@ LAST_OF_FORM = ("0.11.4", "0.14.2", "0.23.1")
 REPOSITORY = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
 
+def only_if(condition):
+    """Leave a test out where it has nothing to say. This is the outermost decorator."""
+    return lambda test: test if condition else None
+
+
+# A patched build cannot be compared with itself as it was.
+needs_unpatched = only_if(not FORK)
+
+
 def start(**kwargs):
     return dict(START, headers=[], **kwargs)
 
@@ -61,14 +74,14 @@ def body(content=b"body", more_body=False):
 
 
 def raw(program):
-    """Return an application of this release's ASGI from ``async def program(scope, receive, send)``."""
+    """Return ``async def program(scope, receive, send)`` in this release's ASGI."""
     if ASGI2:
         return lambda scope: lambda receive, send: program(scope, receive, send)
     return program
 
 
 def sending(*messages):
-    """Return an application that sends copies of `messages`; an exception among them is raised."""
+    """Return an application that sends copies of `messages`, or raises them."""
 
     async def program(scope, receive, send):
         for message in messages:
@@ -83,7 +96,7 @@ def sending(*messages):
 
 
 def middleware(dispatch):
-    """Return a middleware class from ``async def dispatch(self, request, call_next)``."""
+    """Return a middleware class with this ``dispatch(self, request, call_next)``."""
     return type("Middleware", (BaseHTTPMiddleware,), {"dispatch": dispatch})
 
 
@@ -93,7 +106,7 @@ async def PassThrough(self, request, call_next):
 
 
 def http_scope(**kwargs):
-    """Return a scope that offers an extension; ``extensions={}`` offers nothing, and ``extensions=None`` has no key."""
+    """Return a scope that offers an extension; it has no key for `extensions=None`."""
     scope = {
         "type": "http",
         "http_version": "1.1",
@@ -133,7 +146,7 @@ async def call(app, scope, receive, send):
 
 
 async def exchange(app, scope=None, received=None):
-    """Return what a server receives from `app` for one request, and what it raised or None."""
+    """Return what a server gets from `app` for one request, and the error or None."""
     received = [] if received is None else received
     requests = [{"type": "http.request", "body": b"", "more_body": False}]
 
@@ -145,7 +158,9 @@ async def exchange(app, scope=None, received=None):
     async def send(message):
         received.append(dict(message))
 
-    return received, await failure(call(app, http_scope() if scope is None else scope, receive, send))
+    return received, await failure(
+        call(app, http_scope() if scope is None else scope, receive, send)
+    )
 
 
 async def failure(coroutine):
@@ -154,7 +169,9 @@ async def failure(coroutine):
         await coroutine
     except (asyncio.CancelledError, KeyboardInterrupt, SystemExit):
         raise
-    except BaseException as exc:  # anyio 3 has groups of exceptions that are not an Exception.
+    except (
+        BaseException
+    ) as exc:  # anyio 3 has groups of exceptions that are not an Exception.
         return exc
     return None
 
@@ -173,27 +190,55 @@ def content_of(messages):
 
 
 def leaves(error):
-    """Return the exceptions in `error`: from 0.15.0 on, anyio may have put them into groups."""
+    """Return the exceptions in `error`, which anyio may have put into groups."""
     inner = getattr(error, "exceptions", None)
     return [leaf for one in inner for leaf in leaves(one)] if inner else [error]
 
 
 def leaf(error, kind):
-    """Return the one exception of class `kind` in `error`, whatever came out with it."""
+    """Return the one exception of class `kind` in `error`, whatever else is in it."""
     (found,) = [one for one in leaves(error) if isinstance(one, kind)]
     return found
 
 
+PARTS = [
+    "__code__",
+    "__defaults__",
+    "__kwdefaults__",
+    "__closure__",
+    "__globals__",
+    "__name__",
+    "__qualname__",
+    "__dict__",
+]
+
+
+def parts_of(function):
+    """Return copies of all that can be changed in a function."""
+    values = [getattr(function, name) for name in PARTS]
+    return [dict(v) if isinstance(v, dict) else v for v in values]
+
+
+def copy_of(function):
+    """Return another function that does the same."""
+    arguments = (function.__name__, function.__defaults__, function.__closure__)
+    copy = types.FunctionType(function.__code__, function.__globals__, *arguments)
+    copy.__kwdefaults__ = function.__kwdefaults__
+    return copy
+
+
 def second_copy():
-    """Return another copy of the package, as after it was thrown out of `sys.modules` and imported anew."""
+    """Return another copy of the package, imported anew."""
     with mock.patch.dict(sys.modules):
-        for name in [name for name in sys.modules if name.split(".")[0] == "starlette_backport"]:
+        for name in [
+            name for name in sys.modules if name.split(".")[0] == "starlette_backport"
+        ]:
             del sys.modules[name]
         return importlib.import_module("starlette_backport")
 
 
 def python(code, *flags, path=(), env=None, check=True):
-    """Run `code` in a Python process of its own: without what pytest has imported, or with other `flags`."""
+    """Run `code` in a Python process of its own."""
     environment = dict(os.environ, **(env or {}))
     if path:
         environment["PYTHONPATH"] = os.pathsep.join(
@@ -201,8 +246,8 @@ def python(code, *flags, path=(), env=None, check=True):
         )
     process = subprocess.run(
         [sys.executable, *flags, "-c", code],
-        # Python looks for modules there first: for this one, and not in the checkout, whose package may be
-        # another one than the one installed.
+        # Python looks for modules there first. So it finds `support`, and the package
+        # that is installed, not that of the checkout.
         cwd=os.path.dirname(os.path.abspath(__file__)),
         env=environment,
         stdout=subprocess.PIPE,
@@ -211,5 +256,8 @@ def python(code, *flags, path=(), env=None, check=True):
         timeout=120,
     )
     if check and process.returncode:
-        raise AssertionError("exit status %d\n%s\n%s" % (process.returncode, process.stdout, process.stderr))
+        raise AssertionError(
+            "exit status %d\n%s\n%s"
+            % (process.returncode, process.stdout, process.stderr)
+        )
     return process

@@ -8,10 +8,11 @@ import traceback
 
 
 class Watchdog:
-    """Runs a coroutine. Where nobody calls `step` for `limit` seconds, it writes all stacks to `file`, and fails.
+    """Runs a coroutine. If nobody calls `step` for `limit` seconds, it fails.
 
-    A loop that still runs is stopped, and `run` raises. A loop that is blocked cannot be stopped: after two limits
-    `faulthandler`, which needs neither the loop nor the interpreter's lock, ends the process.
+    It writes all stacks to `file`. A loop that still runs is stopped, and `run` raises.
+    A loop that is blocked cannot be stopped: after two limits, `faulthandler` ends the
+    process. That needs neither the loop nor the interpreter's lock.
     """
 
     def __init__(self, limit, file):
@@ -34,7 +35,9 @@ class Watchdog:
         except RuntimeError:
             if self.stacks is None:
                 raise
-            raise AssertionError("Nothing has moved for %s seconds:\n%s" % (self.limit, self.stacks)) from None
+            raise AssertionError(
+                "Nothing has moved for %s seconds:\n%s" % (self.limit, self.stacks)
+            ) from None
         finally:
             self.over.set()
             thread.join()
@@ -50,7 +53,9 @@ class Watchdog:
             if self.over.wait(self.limit):
                 return
         stacks = collections.Counter(stack_of(task) for task in tasks(self.loop))
-        self.stacks = "\n".join("%d tasks:\n%s" % (count, stack) for stack, count in stacks.items())
+        self.stacks = "\n".join(
+            "%d tasks:\n%s" % (count, stack) for stack, count in stacks.items()
+        )
         self.file.write(self.stacks)
         self.file.flush()
         faulthandler.dump_traceback(self.file)
@@ -58,18 +63,24 @@ class Watchdog:
 
 
 def tasks(loop):
-    all_tasks = getattr(asyncio, "all_tasks", None) or asyncio.Task.all_tasks  # Python 3.6
+    all_tasks = (
+        getattr(asyncio, "all_tasks", None) or asyncio.Task.all_tasks
+    )  # Python 3.6
     return {task for task in all_tasks(loop) if not task.done()}
 
 
 def stack_of(task):
-    """Return where `task` waits, from the outside in: `Task.print_stack` shows no more than the outermost frame."""
+    """Return where `task` waits. `Task.print_stack` shows the outermost frame alone."""
     frames = []
     waiting = task._coro
     while waiting is not None:
-        prefix = next((p for p in ("cr", "gi", "ag") if hasattr(waiting, p + "_frame")), None)
+        prefix = next(
+            (p for p in ("cr", "gi", "ag") if hasattr(waiting, p + "_frame")), None
+        )
         frame = getattr(waiting, "%s_frame" % prefix, None)
         if frame is not None:
             frames.append((frame, frame.f_lineno))
-        waiting = getattr(waiting, "gi_yieldfrom" if prefix == "gi" else "%s_await" % prefix, None)
+        waiting = getattr(
+            waiting, "gi_yieldfrom" if prefix == "gi" else "%s_await" % prefix, None
+        )
     return "".join(traceback.StackSummary.extract(frames).format())

@@ -1,29 +1,35 @@
-"""`apply()`, `revert()`, `applied()`, `status()`: once, whole or not at all, undone exactly (points 7, 9 and 10)."""
+"""What `apply()`, `revert()`, `applied()` and `status()` do (points 7, 9 and 10)."""
 
 import asyncio
 import contextlib
 import functools
 import gc
+import inspect
 import logging
+import marshal
 import sys
 import threading
 import types
+import xmlrpc.client
+from unittest import mock
 
 import pytest
 import starlette
 import starlette.testclient
 from starlette.middleware.base import BaseHTTPMiddleware
-from starlette.middleware.gzip import GZipResponder
 from support import (
     BODY,
     CARRIER,
-    NUMBERS,
     PUSH,
+    QUEUE,
     RELEASE,
     START,
     PassThrough,
     TemplateResponse,
+    copy_of,
     exchange,
+    only_if,
+    parts_of,
     python,
     raw,
     run,
@@ -34,13 +40,13 @@ from support import (
 )
 
 import starlette_backport
-
-pytestmark = pytest.mark.three_releases
+from starlette_backport import _api
+from starlette_backport._code_swap import CodeSwap, current_swap
 
 OWNERS = {
     "starlette.middleware.base.BaseHTTPMiddleware." + CARRIER: BaseHTTPMiddleware,
-    "%s.%s.__call__" % (TemplateResponse.__module__, TemplateResponse.__qualname__): TemplateResponse,
-    "starlette.middleware.gzip.GZipResponder." + ("__init__" if NUMBERS < (0, 12, 0) else "__call__"): GZipResponder,
+    "%s.%s.__call__"
+    % (TemplateResponse.__module__, TemplateResponse.__qualname__): TemplateResponse,
 }
 REASON = "until you are on 0.24.0"
 
@@ -54,31 +60,36 @@ def carries(app=None):
     return error is None and messages[0] == PUSH
 
 
-def parts(function):
-    names = "__code__ __defaults__ __kwdefaults__ __closure__ __globals__ __name__ __qualname__ __dict__"
-    return [
-        dict(value) if isinstance(value, dict) else value for value in (getattr(function, n) for n in names.split())
-    ]
-
-
 def snapshot():
-    """Return all that the modules of Starlette hold, down to the parts of their functions, and what imports modules."""
-    found = {"meta_path": sys.meta_path, "finders": list(sys.meta_path), "hooks": list(sys.path_hooks)}
+    """Return what the modules of Starlette hold, and what imports modules."""
+    found = {
+        "meta_path": sys.meta_path,
+        "finders": list(sys.meta_path),
+        "hooks": list(sys.path_hooks),
+    }
     for name, module in list(sys.modules.items()):
         if name.split(".")[0] != "starlette":
             continue
         for attribute, value in vars(module).items():
             found[name, attribute] = value
-            members = vars(value).items() if isinstance(value, type) and value.__module__ == name else ()
+            members = (
+                vars(value).items()
+                if isinstance(value, type) and value.__module__ == name
+                else ()
+            )
             for inner, member in members:
                 found[name, attribute, inner] = member
                 if isinstance(member, types.FunctionType):
-                    found[name, attribute, inner, "parts"] = parts(member)
+                    found[name, attribute, inner, "parts"] = parts_of(member)
     return found
 
 
 def differences(before, after):
-    return [key for key in {**before, **after} if before.get(key) is not after.get(key) != before.get(key)]
+    return [
+        key
+        for key in {**before, **after}
+        if before.get(key) is not after.get(key) != before.get(key)
+    ]
 
 
 @contextlib.contextmanager
@@ -95,10 +106,21 @@ def as_before():
 
 def test_status_before_and_after():
     status = starlette_backport.status()
-    assert status == (RELEASE, True, "not applied", tuple(OWNERS), "call starlette_backport.apply()", ())
+    assert status == (
+        RELEASE,
+        True,
+        "not applied",
+        "call starlette_backport.apply()",
+        tuple(OWNERS),
+        (),
+    )
     assert not carries()
     applied = starlette_backport.apply()
-    assert applied == starlette_backport.status() == status._replace(state="applied", reason=REASON)
+    assert (
+        applied
+        == starlette_backport.status()
+        == status._replace(state="applied", reason=REASON)
+    )
     assert str(applied).splitlines() == [
         "Starlette %s: backport applied (%s)" % (RELEASE, REASON),
         *["  " + name for name in OWNERS],
@@ -110,7 +132,7 @@ def test_status_before_and_after():
 
 
 @pytest.mark.parametrize("times", [1, 2])
-def test_three_functions_are_changed_in_place_and_put_back_exactly(times):
+def test_two_functions_are_changed_in_place_and_put_back_exactly(times):
     with as_before() as before:
         for _ in range(times):
             starlette_backport.apply()
@@ -146,21 +168,151 @@ def test_a_second_apply_that_fails_leaves_the_first(monkeypatch):
         starlette_backport.revert()
 
 
-def test_code_that_another_tool_has_put_there_since_stays():
-    function = vars(BaseHTTPMiddleware)[CARRIER]
-    shipped = function.__code__, function.__kwdefaults__
+# Other tools change the code of functions, too.
 
+
+@pytest.fixture
+def function():
+    """Return a function that `apply()` changes, and put it right afterwards."""
+    function = vars(BaseHTTPMiddleware)[CARRIER]
+    code, defaults = function.__code__, function.__kwdefaults__
+    yield function
+    function.__code__, function.__kwdefaults__ = code, defaults
+    vars(function).clear()
+
+
+def instrument(function):
+    """Replace the code with a copy, as a profiler does, which is another object."""
+    function.__code__ = marshal.loads(marshal.dumps(function.__code__))
+
+
+@pytest.mark.parametrize("undo", ["revert", "applied", "suspended"])
+def test_an_instrumented_copy_of_our_code_is_undone(function, undo):
+    with as_before():
+        with contextlib.ExitStack() as stack:
+            if undo == "applied":
+                stack.enter_context(starlette_backport.applied())
+            else:
+                starlette_backport.apply()
+            instrument(function)
+            assert (state(), carries()) == ("applied", True)
+            if undo == "revert":
+                starlette_backport.revert()
+            if undo == "suspended":
+                stack.enter_context(_api.suspended())
+                assert (state(), carries()) == ("not applied", False)
+        if undo == "suspended":
+            assert (state(), carries()) == ("applied", True)
+            starlette_backport.revert()
+        assert state() == "not applied"
+
+
+def test_a_tool_that_puts_back_the_code_it_saved_before_undoes_the_change(function):
+    with as_before():
+        saved = function.__code__
+        for _ in range(2):
+            starlette_backport.apply()
+            function.__code__ = saved
+            assert (state(), carries()) == ("not applied", False)
+        assert starlette_backport.apply().state == "applied"
+        assert carries()
+        starlette_backport.revert()
+
+
+@pytest.fixture
+def cover(function, monkeypatch):
+    """Return what covers our code with a tool's own code, as ddtrace does.
+
+    It has the parameters of the code that it covers, and calls a copy of that.
+    """
+    if QUEUE:
+
+        async def covering(self, request, *, starlette_backport):
+            return await covered(self, request)  # noqa: F821
+
+    else:
+
+        async def covering(self, scope, receive, send, *, starlette_backport):
+            await covered(self, scope, receive, send)  # noqa: F821
+
+    def cover():
+        monkeypatch.setitem(function.__globals__, "covered", copy_of(function))
+        function.__code__ = covering.__code__
+
+    return cover
+
+
+def test_code_of_another_tool_over_ours_is_left_alone_until_it_lets_go(function, cover):
+    starlette_backport.apply()
+    ours = function.__code__
+    cover()
+    covering = function.__code__
+    note = "covered by code of another tool: " + next(iter(OWNERS))
+    assert (state(), carries()) == ("applied", True)
+    for _ in range(2):
+        assert starlette_backport.status().notes == (note,)
+        starlette_backport.revert()
+        assert (function.__code__, carries()) == (covering, True)
+    function.__code__ = ours
+    assert starlette_backport.status().notes == ()
+    starlette_backport.revert()
+    assert (state(), carries()) == ("not applied", False)
+
+
+def test_other_code_in_place_of_ours_stays(function):
     async def other(self, *args, **kwargs):
         raise NotImplementedError
 
-    try:
+    starlette_backport.apply()
+    function.__code__ = other.__code__
+    starlette_backport.revert()
+    assert function.__code__ is other.__code__
+
+
+def test_a_signature_that_somebody_set_before_is_kept(function):
+    with as_before():
+        signature = inspect.Signature()
+        function.__signature__ = signature
         starlette_backport.apply()
-        function.__code__ = other.__code__
+        assert inspect.signature(function) == signature
         starlette_backport.revert()
-        assert function.__code__ is other.__code__
-    finally:
-        function.__code__, function.__kwdefaults__ = shipped
-        vars(function).clear()
+        assert function.__signature__ is signature
+        del function.__signature__
+
+
+def test_a_function_that_cannot_be_changed_leaves_all_as_it_was(monkeypatch):
+    """Also who else has applied it: the first one lets go, and nobody holds it."""
+    with as_before():
+        context = starlette_backport.applied()
+        context.__enter__()
+        # Only the template response is to be changed once more.
+        current_swap(vars(TemplateResponse)["__call__"]).restore_code()
+        replace_code = CodeSwap.replace_code
+
+        def failing(self):
+            replace_code(self)
+            raise MemoryError
+
+        with monkeypatch.context() as patch:
+            patch.setattr(CodeSwap, "replace_code", failing)
+            with pytest.raises(MemoryError):
+                starlette_backport.apply()
+        assert carries()
+        context.__exit__(None, None, None)
+
+
+def test_code_that_does_not_fit_leaves_no_trace(function):
+    variable = None
+
+    def closing_over_a_variable():
+        return variable
+
+    before = parts_of(function)
+    swap = CodeSwap(function, closing_over_a_variable.__code__, None)
+    with pytest.raises(ValueError, match="free vars"):
+        swap.add_holder("a holder")
+    swap.remove_holder("a holder")
+    assert parts_of(function) == before
 
 
 # applied()
@@ -208,6 +360,26 @@ def test_revert_inside_of_applied():
     with as_before(), starlette_backport.applied():
         starlette_backport.revert()
         assert state() == "not applied"
+
+
+def test_suspended_keeps_who_holds_a_change():
+    with as_before():
+        context = starlette_backport.applied()
+        context.__enter__()
+        with _api.suspended():
+            assert not carries()
+            with starlette_backport.applied():
+                assert carries()
+            assert not carries()
+        assert carries()
+        with _api.suspended():
+            context.__exit__(None, None, None)
+        assert not carries()
+        starlette_backport.apply()
+        starlette_backport.revert()
+        with _api.suspended():
+            pass
+        assert not carries()
 
 
 # Other copies of the package, modules that are imported anew, and threads.
@@ -258,7 +430,9 @@ for step in "imported", "reloaded", "thrown out":
         del sys.modules["starlette.middleware.base"]
         base = importlib.import_module("starlette.middleware.base")
     classes.append(base.BaseHTTPMiddleware)
-    print(step, starlette_backport.status().state, starlette_backport.apply().state, *map(carries, classes))
+    before = starlette_backport.status().state
+    after = starlette_backport.apply().state
+    print(step, before, after, *map(carries, classes))
 starlette_backport.revert()
 print(starlette_backport.status().state, *map(carries, classes))
 """
@@ -309,7 +483,14 @@ def test_a_request_under_way_ends_as_it_was_begun(applied_first):
 
     if applied_first:
         starlette_backport.apply()
-    assert run(main(starlette_backport.revert if applied_first else starlette_backport.apply)) is applied_first
+    assert (
+        run(
+            main(
+                starlette_backport.revert if applied_first else starlette_backport.apply
+            )
+        )
+        is applied_first
+    )
     assert carries() is not applied_first
 
 
@@ -317,7 +498,7 @@ def test_a_request_under_way_ends_as_it_was_begun(applied_first):
 
 
 def capturing(function, calls):
-    """Wrap as sentry-sdk does: with a plain function that has captured the one of the class."""
+    """Wrap as sentry-sdk does: with a plain function that has captured the other."""
 
     async def wrapper(*args, **kwargs):
         calls.append("wrapper")
@@ -354,7 +535,9 @@ def capturing_another_as_well(function, calls):
     return wrapper
 
 
-wrappers = pytest.mark.parametrize("wrap", [capturing, naming, Binding, twice, capturing_another_as_well])
+wrappers = pytest.mark.parametrize(
+    "wrap", [capturing, naming, Binding, twice, capturing_another_as_well]
+)
 
 
 @wrappers
@@ -373,9 +556,11 @@ def test_a_wrapper_put_on_before_or_after(monkeypatch, wrap, first):
     assert vars(BaseHTTPMiddleware)[CARRIER] is wrapper
 
 
-@pytest.mark.skipif(not hasattr(gc, "freeze"), reason="this Python has no gc.freeze()")
+@only_if(hasattr(gc, "freeze"))  # From Python 3.7 on, and not on PyPy.
 def test_a_wrapper_is_looked_through_after_gunicorn_has_frozen_the_objects(monkeypatch):
-    monkeypatch.setattr(BaseHTTPMiddleware, CARRIER, capturing(vars(BaseHTTPMiddleware)[CARRIER], []))
+    monkeypatch.setattr(
+        BaseHTTPMiddleware, CARRIER, capturing(vars(BaseHTTPMiddleware)[CARRIER], [])
+    )
     gc.freeze()
     try:
         starlette_backport.apply()
@@ -385,7 +570,7 @@ def test_a_wrapper_is_looked_through_after_gunicorn_has_frozen_the_objects(monke
 
 
 def test_a_wrapper_of_a_subclass_that_captured_its_function_before(monkeypatch):
-    """sentry-sdk wraps ``__call__`` of each middleware class when a `Middleware` is built."""
+    """sentry-sdk wraps ``__call__`` of a class when a `Middleware` is built."""
 
     class Own(PassThrough):
         pass
@@ -398,7 +583,9 @@ def test_a_wrapper_of_a_subclass_that_captured_its_function_before(monkeypatch):
 
 
 @pytest.mark.parametrize("name", list(OWNERS))
-def test_a_wrapper_that_hides_the_function_is_refused_by_name_and_nothing_is_changed(monkeypatch, name):
+def test_a_wrapper_that_hides_the_function_is_refused_by_name_and_nothing_is_changed(
+    monkeypatch, name
+):
     async def hiding(self, *args):
         raise NotImplementedError
 
@@ -411,9 +598,72 @@ def test_a_wrapper_that_hides_the_function_is_refused_by_name_and_nothing_is_cha
         assert differences(before, snapshot()) == []
         assert state() == "not applied"
     found, what_to_do = str(info.value).splitlines()
-    assert found.startswith("%s was replaced by %s.test_a_wrapper_that_hides" % (name, __name__))
-    assert found.endswith("hiding, which hides it. Nothing was changed.")
+    place = (name, __file__, hiding.__code__.co_firstlineno)
+    assert found == (
+        "%s was replaced by function hiding (%s, line %d), which hides it. "
+        "Nothing was changed." % place
+    )
     assert "functools.wraps" in what_to_do
+
+
+class Lazy:
+    """A proxy of something that does not exist yet."""
+
+    def __getattr__(self, name):
+        raise RuntimeError("too early")
+
+
+class Endless:
+    """Has any attribute, and so has each of these."""
+
+    asked = 0
+
+    def __getattr__(self, name):
+        Endless.asked += 1
+        if Endless.asked > 10000:
+            raise KeyboardInterrupt("the search does not end")
+        return Endless()
+
+
+OBJECTS = {
+    "endless": Endless,
+    "mock.call": lambda: mock.call.anything,
+    "XML-RPC": lambda: xmlrpc.client.ServerProxy("http://localhost:1"),
+    "lazy proxy": Lazy,
+}
+
+
+@pytest.mark.parametrize("kind", list(OBJECTS))
+@pytest.mark.parametrize("hides", [False, True], ids=["behind it", "nothing"])
+def test_the_search_behind_wrappers_ends(monkeypatch, kind, hides):
+    Endless.asked = 0
+    thing = OBJECTS[kind]()
+    # A cell of that name comes before that of the function.
+    function = None if hides else vars(BaseHTTPMiddleware)[CARRIER]
+
+    async def wrapper(*args, **kwargs):
+        a_thing, z_function = thing, function
+        return await z_function(*args, **kwargs) if a_thing else None
+
+    monkeypatch.setattr(BaseHTTPMiddleware, CARRIER, wrapper)
+    if hides:
+        with pytest.raises(starlette_backport.UnexpectedCodeError):
+            starlette_backport.apply()
+        assert state() == "not applied"
+        starlette_backport.revert()
+    else:
+        starlette_backport.apply()
+        assert state() == "applied"
+
+
+def test_many_wrappers_are_looked_through(monkeypatch):
+    """Each of them leads to the next one in two ways."""
+    wrapper = vars(BaseHTTPMiddleware)[CARRIER]
+    for _ in range(100):
+        wrapper = naming(wrapper, [])
+    monkeypatch.setattr(BaseHTTPMiddleware, CARRIER, wrapper)
+    starlette_backport.apply()
+    assert carries()
 
 
 # The environment variable.
@@ -424,7 +674,8 @@ def test_it_can_be_disabled(monkeypatch, caplog, value):
     monkeypatch.setenv("STARLETTE_BACKPORT_DISABLE", value)
     with as_before(), caplog.at_level(logging.INFO, logger="starlette_backport"):
         status = starlette_backport.apply()
-        assert status == (RELEASE, True, "disabled", tuple(OWNERS), "STARLETTE_BACKPORT_DISABLE is set", ())
+        reason = "STARLETTE_BACKPORT_DISABLE is set"
+        assert status == (RELEASE, True, "disabled", reason, tuple(OWNERS), ())
         with starlette_backport.applied() as inner:
             assert inner == status
     assert "STARLETTE_BACKPORT_DISABLE is set" in caplog.records[0].getMessage()
@@ -447,21 +698,28 @@ def test_apply_imports_what_it_changes_and_nothing_else():
     program = """
 import sys
 import starlette_backport
-print([name for name in sys.modules if name.split(".")[0] in ("starlette", "anyio", "jinja2")])
+def imported(*names):
+    return sorted(name for name in sys.modules if name.split(".")[0] in names)
+
+print(imported("starlette", "anyio", "jinja2"))
 if %r:
     starlette_backport.apply()
 else:
-    import starlette.middleware.base, starlette.middleware.gzip, %s
-print(sorted(name for name in sys.modules if name.split(".")[0] in ("starlette", "requests", "httpx", "anyio")))
+    import starlette.middleware.base, %s
+print(imported("starlette", "requests", "httpx", "anyio"))
 from support import *
 messages, error = serve(PassThrough(sending(PUSH, START, BODY)))
 print(error is None)
 """
-    at_import, imported, carries = python(program % (True, TemplateResponse.__module__)).stdout.splitlines()
+    at_import, imported, carries = python(
+        program % (True, TemplateResponse.__module__)
+    ).stdout.splitlines()
     assert at_import == "[]"
     assert "starlette.testclient" not in imported
     assert carries == "True"
-    assert python(program % (False, TemplateResponse.__module__)).stdout.splitlines()[1:] == [imported, "False"]
+    assert python(program % (False, TemplateResponse.__module__)).stdout.splitlines()[
+        1:
+    ] == [imported, "False"]
 
 
 def test_a_module_that_is_loaded_lazily():

@@ -1,4 +1,4 @@
-"""Releases built with the diffs in patches/. The other tests show that such a build behaves as `apply()` does."""
+"""Builds with the diffs in patches/. The other tests show what they do."""
 
 import pathlib
 import re
@@ -8,25 +8,36 @@ import warnings
 import pytest
 import starlette
 import starlette.middleware.base
-from support import FORK, RELEASE
+from support import RELEASE, REPOSITORY
 
 import starlette_backport
 
-pytestmark = pytest.mark.skipif(not FORK, reason="This is no patched build. scripts/test --fork runs it on some.")
-
-ROOT = pathlib.Path(__file__).resolve().parents[1]
 INSTALLED = pathlib.Path(starlette.__file__).parent
 REASON = "it is a patched build, with the diffs of starlette-backport"
 
 
 @pytest.fixture
 def functions():
-    """Return the functions of all classes of Starlette that are imported, with what can be changed in them."""
+    """Return what makes a copy of all that can be changed in Starlette's functions."""
 
     def look():
-        modules = [module for name, module in sorted(sys.modules.items()) if name.split(".")[0] == "starlette"]
-        classes = [value for module in modules for value in vars(module).values() if isinstance(value, type)]
-        values = [value for cls in classes for value in vars(cls).values() if hasattr(value, "__code__")]
+        modules = [
+            module
+            for name, module in sorted(sys.modules.items())
+            if name.split(".")[0] == "starlette"
+        ]
+        classes = [
+            value
+            for module in modules
+            for value in vars(module).values()
+            if isinstance(value, type)
+        ]
+        values = [
+            value
+            for cls in classes
+            for value in vars(cls).values()
+            if hasattr(value, "__code__")
+        ]
         return [(value, value.__code__, value.__kwdefaults__) for value in values]
 
     return look
@@ -34,7 +45,12 @@ def functions():
 
 def test_apply_changes_nothing(functions):
     status = starlette_backport.status()
-    assert (status.state, status.affected, status.has_fix, status.reason) == ("not needed", False, True, REASON)
+    assert (status.state, status.affected, status.has_fix, status.reason) == (
+        "not needed",
+        False,
+        True,
+        REASON,
+    )
     before = functions()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", starlette_backport.BackportNotNeededWarning)
@@ -52,8 +68,12 @@ def test_it_has_the_module_of_the_package():
 
 
 def test_its_version_is_the_one_with_a_recorded_hash():
-    hashes = (ROOT / "patches" / "hashes.txt").read_text(encoding="utf-8")
+    hashes = pathlib.Path(REPOSITORY, "patches", "hashes.txt").read_text(
+        encoding="utf-8"
+    )
     release = re.sub(r"\.b(\d)$", r"b\1", RELEASE)
-    (version,) = re.findall(r"^starlette==(%s\+backport\.\d+) " % re.escape(release), hashes, re.M)
+    (version,) = re.findall(
+        r"^starlette==(%s\+backport\.\d+) " % re.escape(release), hashes, re.M
+    )
     metadata = INSTALLED.parent / ("starlette-%s.dist-info" % version) / "METADATA"
     assert "\nVersion: %s\n" % version in metadata.read_text(encoding="utf-8")
