@@ -31,7 +31,6 @@ Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
-CallNext = Callable[[object], Awaitable[object]]
 
 START = "http.response.start"
 BODY = "http.response.body"
@@ -79,7 +78,9 @@ class MiddlewareStandIn:
         instance = self.middleware.app(scope)
         return lambda receive, send: instance(receive, self.buffering_send(send))
 
-    def dispatch_func(self, request: object, call_next: CallNext) -> object:
+    def dispatch_func(
+        self, request: object, call_next: Callable[[object], Awaitable[object]]
+    ) -> object:
         async def carrying_call_next(request: object) -> object:
             response = await call_next(request)
             self.attach_early_messages(response)
@@ -178,7 +179,7 @@ class MiddlewareStandIn:
             advice="Send extension messages first, then the start, then the body; "
             "or write this as plain ASGI middleware.",
         )
-        return RaisingMessage(str(error))
+        return RaisingMessage(explanation=str(error))
 
     def make_error(self, what_happened: str, advice: str) -> UnexpectedMessageError:
         name = dotted_name(type(self.middleware))
@@ -202,15 +203,13 @@ class MarkedHeaders(list):  # type: ignore[type-arg]
 class RaisingMessage(dict):  # type: ignore[type-arg]
     """A message that raises `UnexpectedMessageError` when the release's code reads it.
 
-    It makes a new error each time. The traceback of an error that was raised refers to
-    this message. If this message referred to the error, that would be a cycle.
+    It contains the explanation, and no error: the traceback of an error that was raised
+    refers to this message, so that would be a cycle. It is not empty, because anyio
+    takes a false message for none.
     """
 
-    def __init__(self, explanation: str) -> None:
-        self.explanation = explanation
-
     def __getitem__(self, key: str, default: object = None) -> object:
-        raise UnexpectedMessageError(self.explanation)
+        raise UnexpectedMessageError(super().__getitem__("explanation"))
 
     # Under ``python -O``, some releases read nothing but ``message.get("body")``.
     get = __getitem__
@@ -251,17 +250,17 @@ class EarlyInAsgiTwoCall(EarlySendingMixin):
         await super().__call__(receive, send)  # type: ignore[misc]
 
 
-def early_sending_class(cls: type, fallback_mixin: type) -> type:
+def early_sending_class(cls: type, mixin: type) -> type:
     """Return a subclass of the response class `cls` that sends early messages first.
 
-    It has the name of `cls`. If there is one already, it is used again.
+    It has the name of `cls`. If there is one already, it is used again. `mixin` is for
+    classes that have no method `stream_response`.
     """
     # Python's own list of subclasses does not keep them alive, as a cache would.
     subclasses: List[type] = cls.__subclasses__()
     for subclass in subclasses:
         if issubclass(subclass, EarlySendingMixin):
             return subclass
-    mixin = fallback_mixin
     if hasattr(cls, "stream_response"):
         mixin = EarlyInStreamResponse
     namespace = {
@@ -297,8 +296,12 @@ async def send_debug_message(response: Any, send: Send) -> None:
     """
     offered = response.context.get("request", {}).get("extensions") or {}
     if "http.response.debug" in offered and "http.response.template" not in offered:
-        info = {"template": response.template, "context": response.context}
-        await send({"type": "http.response.debug", "info": info})
+        await send(
+            {
+                "type": "http.response.debug",
+                "info": {"template": response.template, "context": response.context},
+            }
+        )
 
 
 def dotted_name(thing: object) -> str:

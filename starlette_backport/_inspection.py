@@ -83,8 +83,9 @@ def inspect_starlette() -> Inspection:
     try:
         import starlette
     except ModuleNotFoundError as exc:
-        text = NOT_FOUND.format(error=exc, prefix=sys.prefix)
-        raise StarletteNotFoundError(text) from exc
+        raise StarletteNotFoundError(
+            NOT_FOUND.format(error=exc, prefix=sys.prefix)
+        ) from exc
     release = str(getattr(starlette, "__version__", None))
     version = _releases.parse(release)
     if version < _releases.AFFECTED:
@@ -119,8 +120,13 @@ def not_needed(release: str, reason: str) -> Inspection:
 
 
 def is_disabled() -> bool:
-    value = os.environ.get(DISABLE, "").strip().lower()
-    return value not in ("", "0", "false", "no", "off")
+    return os.environ.get(DISABLE, "").strip().lower() not in (
+        "",
+        "0",
+        "false",
+        "no",
+        "off",
+    )
 
 
 def find_targets(version: _releases.Version) -> Tuple[List[Target], List[str]]:
@@ -130,22 +136,24 @@ def find_targets(version: _releases.Version) -> Tuple[List[Target], List[str]]:
     targets = []
     notes = []
     for replacement in _releases.replacements_for(version):
-        module = replacement.module
-        if module == _releases.TEMPLATING:
+        if replacement.module == _releases.TEMPLATING:
             try:
                 # Not by `importlib`: tools that freeze applications, such as
                 # PyInstaller, look for import statements.
                 import starlette.templating  # noqa: F401
             except Exception as exc:
                 # On some releases it needs jinja2, which need not be installed.
-                notes.append("cannot be imported: %s: %s" % (module, exc))
+                notes.append("cannot be imported: %s: %s" % (replacement.module, exc))
                 continue
         target = Target(replacement)
         targets.append(target)
-        if not source_of(module):
-            notes.append("not verified: no source of " + module)
+        if not source_of(replacement.module):
+            notes.append("not verified: no source of " + replacement.module)
         if target.swap is not None and target.swap.is_covered():
             notes.append("covered by code of another tool: " + target.name)
+    changed = [target.name for target in targets if target.swap is not None]
+    if changed and len(changed) < len(targets):
+        notes.append("changed, unlike the others: " + ", ".join(changed))
     return targets, notes
 
 
@@ -195,8 +203,8 @@ def verified_function(target: Target, release: str) -> types.FunctionType:
         return target.function
     module = target.replacement.module
     source = source_of(module)
-    sha256 = hashlib.sha256(source.encode()).hexdigest()
-    if source and sha256 != _releases.shipped_sha256(module, release):
+    shipped = _releases.shipped_sha256(module, release)
+    if source and hashlib.sha256(source.encode()).hexdigest() != shipped:
         raise UnexpectedCodeError(
             EDITED_FILE.format(file=sys.modules[module].__file__, release=release)
         )
@@ -217,11 +225,11 @@ def description_of(thing: object) -> str:
         return "None"
     if type(thing) is types.FunctionType:
         # `mock.create_autospec` returns a function with the mock as an attribute.
-        mock = vars(thing).get("mock")
-        if mock is not None:
-            return description_of(mock)
-        text = "function {0.co_name} ({0.co_filename}, line {0.co_firstlineno})"
-        return text.format(thing.__code__)
+        if "mock" in vars(thing):
+            return description_of(vars(thing)["mock"])
+        return "function {0.co_name} ({0.co_filename}, line {0.co_firstlineno})".format(
+            thing.__code__
+        )
     if issubclass(type(thing), type):
         return "class " + dotted_name(thing)
     return "an object of class " + dotted_name(type(thing))

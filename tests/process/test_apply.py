@@ -249,13 +249,16 @@ def test_code_of_another_tool_over_ours_is_left_alone_until_it_lets_go(function,
     covering = function.__code__
     note = "covered by code of another tool: " + next(iter(OWNERS))
     assert (state(), carries()) == ("applied", True)
+    assert starlette_backport.status().notes == (note,)
     for _ in range(2):
-        assert starlette_backport.status().notes == (note,)
         starlette_backport.revert()
         assert (function.__code__, carries()) == (covering, True)
+    alone = "changed, unlike the others: " + next(iter(OWNERS))
+    assert starlette_backport.status().notes == (note, alone)
     function.__code__ = ours
-    assert starlette_backport.status().notes == ()
+    assert starlette_backport.status().notes == (alone,)
     starlette_backport.revert()
+    assert starlette_backport.status().notes == ()
     assert (state(), carries()) == ("not applied", False)
 
 

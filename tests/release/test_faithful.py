@@ -10,7 +10,7 @@ from unittest import mock
 import model
 import pytest
 import support
-from drawing import cases, clients, offering, steps
+from drawing import cases, clients, many, offering, steps
 from hypothesis import event, given
 from hypothesis import strategies as st
 from model import DEBUG, PUSH, TEMPLATE, Case, Client, TemplateStep
@@ -37,6 +37,7 @@ def is_carried_by_0_24_0(steps):
 many_steps = steps(early=st.lists(st.just(ONE_DEBUG), max_size=1))
 
 
+@many
 @given(
     case=cases(
         clients(offering([DEBUG], [DEBUG, PUSH], [PUSH])),
@@ -134,9 +135,7 @@ DIFFERENCES = [
 ]
 
 
-@pytest.mark.parametrize(
-    ("offers", "steps", "on_0_24_0", "with_backport"), DIFFERENCES
-)
+@pytest.mark.parametrize(("offers", "steps", "on_0_24_0", "with_backport"), DIFFERENCES)
 def test_what_differs(offers, steps, on_0_24_0, with_backport):
     client = Client({"extensions": {name: {} for name in offers}})
     messages, errors, _ = serve(Case(steps, [model.Middleware()], client))

@@ -8,9 +8,20 @@ import types
 import model
 import pytest
 import support
-from drawing import cases, clients, nothing, something, without_early
-from hypothesis import event, given, settings
+from drawing import (
+    cases,
+    clients,
+    many,
+    no_early,
+    nothing,
+    offering,
+    something,
+    steps,
+    websockets,
+)
+from hypothesis import event, given
 from hypothesis import strategies as st
+from model import PUSH
 from starlette.applications import Starlette
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.testclient import TestClient
@@ -45,17 +56,12 @@ if not support.QUEUE and not model.RACES:
     BACKENDS.append(trio)
 backends = pytest.mark.parametrize("backend", BACKENDS)
 
-# An example takes 2 to 5 milliseconds.
-many = settings()
-if support.RELEASE in support.LAST_OF_FORM:
-    many = settings(max_examples=max(many.max_examples, 300))
-
 
 @backends
 @many
 @given(case=cases(clients(something)))
 def test_what_a_server_receives(backend, case):
-    """Early messages go with their response, in order; all else is as the model says."""
+    """Early messages go with their response; all else is as the model says."""
     with starlette_backport.applied():
         outcome = case.serve(backend)
     try:
@@ -67,9 +73,12 @@ def test_what_a_server_receives(backend, case):
 @support.needs_unpatched
 @backends
 @many
-@given(case=cases(clients(nothing, may_leave=True)))
+@given(case=cases(clients(nothing | websockets, may_leave=True)))
 def test_nothing_offered_nothing_changed(backend, case):
-    """Server and application see the same messages and errors at the same moments."""
+    """Server and application see the same messages and errors at the same moments.
+
+    For other scopes than those of HTTP nothing counts as offered.
+    """
     if not case.races():
         unpatched = case.serve(backend)
         with starlette_backport.applied():
@@ -88,7 +97,11 @@ def without_explanation(outcome):
 @support.needs_unpatched
 @backends
 @many
-@given(case=cases(clients(something, may_leave=True)).map(without_early))
+@given(
+    case=cases(
+        clients(offering([PUSH], ["x.unknown"]), may_leave=True), steps(early=no_early)
+    )
+)
 def test_nothing_early_nothing_changed(backend, case):
     """The same, where extensions are offered but nobody sends anything early."""
     if not case.races():

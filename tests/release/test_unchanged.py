@@ -416,7 +416,9 @@ def test_a_send_without_names(monkeypatch):
             self.queue = queue
 
         async def __call__(self, item):
-            self.queue.put_nowait(item)
+            await put(self.queue, item)
+
+    put = asyncio.Queue.put
 
     class Queue(asyncio.Queue):
         @property
