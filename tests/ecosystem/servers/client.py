@@ -1,12 +1,16 @@
-"""Clients that leave out nothing: what they return is all that came over the wire, but for what chance decides."""
+"""Clients that leave out nothing but what chance decides.
 
+What they return is all the rest that came over the wire.
+"""
+
+import contextlib
 import re
 import socket
+import types
 
 import h2.config
 import h2.connection
 import h2.events
-import h11
 import websockets.exceptions
 import websockets.sync.client
 
@@ -19,139 +23,115 @@ def connect(server):
     return socket.create_connection(("127.0.0.1", server.port), TIMEOUT)
 
 
-class Http1:
-    """One connection with HTTP/1.1, byte by byte; h11 only tells where a response ends."""
-
-    def __init__(self, server):
-        self.socket = connect(server)
-        self.protocol = h11.Connection(h11.CLIENT)
-        self.received = b""
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *exc_info):
-        self.socket.close()
-
-    def send(self, method, target, headers=(), body=b""):
-        if self.protocol.our_state is h11.DONE:
-            self.protocol.start_next_cycle()
-        headers = [("Host", "server"), *headers, ("Content-Length", str(len(body)))]
-        events = [h11.Request(method=method, target=target, headers=headers), h11.Data(data=body), h11.EndOfMessage()]
-        self.socket.sendall(b"".join(self.protocol.send(event) for event in events))
-
-    def receive(self):
-        more = self.socket.recv(65536)
-        self.received += more
-        self.protocol.receive_data(more)
-        return more
-
-    def until(self, expected):
-        """Return what was received since the last call, up to `expected`."""
-        while expected not in self.received:
-            if not self.receive():
-                raise EOFError("expected %r, received %r and then the end" % (expected, self.received))
-        end = self.received.index(expected) + len(expected)
-        found, self.received = self.received[:end], self.received[end:]
-        return without_chance(found)
-
-    def rest(self):
-        """Return what was received since the last call, up to the end of the response, and how it ended."""
-        how = ""
-        while not how:
-            try:
-                event = self.protocol.next_event()
-            except h11.RemoteProtocolError:
-                how = "broken off"
-            else:
-                if event is h11.NEED_DATA:
-                    self.receive()
-                elif isinstance(event, h11.EndOfMessage):
-                    how = "complete"
-        found, self.received = self.received, b""
-        return without_chance(found), how
-
-    def ends_within(self, seconds):
-        """Return whether the response ends within so many seconds."""
-        self.socket.settimeout(seconds)
-        try:
-            return bool(self.rest())
-        except socket.timeout:
-            return False
-        finally:
-            self.socket.settimeout(TIMEOUT)
-
-
 def without_chance(raw):
     """Return `raw` without the time of day, which is also in what gzip makes."""
     raw = re.sub(rb"(?im)^date: [^\r\n]*\r\n", b"", raw)
     return re.sub(rb"(?s)(?<=\x1f\x8b\x08.)....", b"....", raw)
 
 
+class Http1:
+    """A connection with HTTP/1.1, byte by byte."""
+
+    def __init__(self, server):
+        self.socket = connect(server)
+        self.close = self.socket.close
+        self.received = b""
+
+    def send(self, method, target, headers=(), body=b"", after="close"):
+        """Send a request. `after` it the server closes the connection, or keeps it."""
+        lines = [
+            "%s %s HTTP/1.1" % (method, target),
+            "Host: server",
+            "Content-Length: %d" % len(body),
+            "Connection: " + after,
+            *("%s: %s" % header for header in headers),
+        ]
+        self.socket.sendall("\r\n".join([*lines, "\r\n"]).encode() + body)
+
+    def until(self, expected):
+        """Return what was received since the last call, up to `expected`."""
+        while expected not in self.received:
+            more = self.socket.recv(65536)
+            assert more, "received %r and then the end" % self.received
+            self.received += more
+        found, _, self.received = self.received.partition(expected)
+        return without_chance(found + expected)
+
+    def rest(self, timeout=TIMEOUT):
+        """Return what was received since the last call, or None if there is no end."""
+        self.socket.settimeout(timeout)
+        try:
+            for more in iter(lambda: self.socket.recv(65536), b""):
+                self.received += more
+        except socket.timeout:
+            return None
+        return without_chance(self.received)
+
+
 def http1(server, *request):
-    with Http1(server) as connection:
+    with contextlib.closing(Http1(server)) as connection:
         connection.send(*request)
-        found, how = connection.rest()
-        assert how == "complete", found
-        return found
+        return connection.rest()
 
 
 def http2(server, method, path, headers=(), body=b""):
-    """Return the responses by what was asked for or promised, with a promise among them where it came."""
-    connection = h2.connection.H2Connection(h2.config.H2Configuration(client_side=True, header_encoding="utf-8"))
+    """Return what came for the request, and for each push that was promised."""
+    config = h2.config.H2Configuration(client_side=True, header_encoding="utf-8")
+    connection = h2.connection.H2Connection(config)
     connection.initiate_connection()
-    pseudo = [(":method", method), (":path", path), (":scheme", "http"), (":authority", "server")]
-    stream = connection.get_next_available_stream_id()
-    connection.send_headers(stream, [*pseudo, *((name.lower(), value) for name, value in headers)], end_stream=not body)
-    size = connection.max_outbound_frame_size
-    for begin in range(0, len(body), size):  # There is room for all of it, in a stream that has just begun.
-        connection.send_data(stream, body[begin : begin + size], end_stream=begin + size >= len(body))
-    found, waiting = {stream: []}, {stream}
+    fields = [
+        (":method", method),
+        (":path", path),
+        (":scheme", "http"),
+        (":authority", "server"),
+        *((name.lower(), value) for name, value in headers),
+    ]
+    connection.send_headers(1, fields)
+    connection.send_data(1, body, end_stream=True)
+    responses = {1: new_response()}
     with connect(server) as sock:
-        while waiting:
+        while not all(response.end for response in responses.values()):
             sock.sendall(connection.data_to_send())
             data = sock.recv(65536)
-            if not data:
-                raise EOFError("received %r and then the end" % found)
+            assert data, "received %r and then the end" % responses
             for event in connection.receive_data(data):
-                if isinstance(event, h2.events.PushedStreamReceived):
-                    found[event.parent_stream_id].append(("promise", dict(event.headers)[":path"]))
-                    found[event.pushed_stream_id] = []
-                    waiting.add(event.pushed_stream_id)
-                elif isinstance(event, h2.events.ResponseReceived):
-                    kept = [header for header in event.headers if header[0] not in BY_CHANCE]
-                    found[event.stream_id].append(("headers", kept))
-                elif isinstance(event, h2.events.DataReceived):
-                    connection.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
-                    # How it is cut depends on when the client has made room for more.
-                    if found[event.stream_id][-1][0] == "data":
-                        event.data = found[event.stream_id].pop()[1] + event.data
-                    found[event.stream_id].append(("data", without_chance(event.data)))
-                elif isinstance(event, (h2.events.StreamEnded, h2.events.StreamReset)):
-                    found[event.stream_id].append((type(event).__name__,))
-                    waiting.discard(event.stream_id)
-    return list(found.values())
+                handle(event, connection, responses)
+    return list(responses.values())
+
+
+def new_response():
+    return types.SimpleNamespace(promised=[], headers=[], data=b"", end=None)
+
+
+def handle(event, connection, responses):
+    """Add what an event of HTTP/2 tells to the response that it is about."""
+    if isinstance(event, h2.events.PushedStreamReceived):
+        path = dict(event.headers)[":path"]
+        responses[event.parent_stream_id].promised.append(path)
+        responses[event.pushed_stream_id] = new_response()
+        return
+    response = responses.get(getattr(event, "stream_id", None))
+    if isinstance(event, h2.events.ResponseReceived):
+        response.headers = [pair for pair in event.headers if pair[0] not in BY_CHANCE]
+    elif isinstance(event, h2.events.DataReceived):
+        size = event.flow_controlled_length
+        connection.acknowledge_received_data(size, event.stream_id)
+        response.data = without_chance(response.data + event.data)
+    elif isinstance(event, (h2.events.StreamEnded, h2.events.StreamReset)):
+        response.end = type(event).__name__
 
 
 def websocket(server, path, *messages):
-    """Return what came for `messages`: the answer to the handshake, a message for each, and how it ended."""
-    # A socket of its own, for it not to look for a proxy.
-    try:
-        connection = websockets.sync.client.connect("ws://server" + path, sock=connect(server), open_timeout=TIMEOUT)
-    except websockets.exceptions.InvalidStatus as error:
-        return [*kept(error.response), error.response.body]
-    with connection:
-        found = kept(connection.response)
+    """Return the answer to the handshake, one for each of `messages`, and the end."""
+    with websockets.sync.client.connect(
+        "ws://server" + path,
+        sock=connect(server),  # So that it does not look for a proxy.
+    ) as connection:
+        headers = connection.response.headers.raw_items()
+        found = [pair for pair in headers if pair[0].lower() not in BY_CHANCE]
         for message in messages:
             connection.send(message)
             found.append(connection.recv(TIMEOUT))
-        try:
+        with contextlib.suppress(websockets.exceptions.ConnectionClosed):
             found.append(connection.recv(TIMEOUT))
-        except websockets.exceptions.ConnectionClosed as error:
-            found.append(error.rcvd and (error.rcvd.code, error.rcvd.reason))
-    return found
-
-
-def kept(response):
-    headers = [(name, value) for name, value in response.headers.raw_items() if name.lower() not in BY_CHANCE]
-    return [response.status_code, headers]
+    return [*found, connection.close_code, connection.close_reason]

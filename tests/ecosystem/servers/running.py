@@ -7,41 +7,47 @@ import shlex
 import signal
 import socket
 import subprocess
-import tempfile
 import time
 import urllib.request
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-# These are about whoever runs the tests.
-UNWANTED = ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "STARLETTE_BACKPORT_DISABLE", "WEB_CONCURRENCY")
+STACKS = os.path.join(os.path.dirname(HERE), "stacks")
 
 
 class Server:
-    """``command`` is that of the server, with ``{port}`` where the port goes; `patched` is about the backport."""
+    """A server, and whether its Starlette is patched.
 
-    def __init__(self, command, patched):
+    `command` has ``{port}`` where the port goes. What the server prints goes to
+    `output`, by default where this process prints. So pytest shows it where a test
+    fails.
+    """
+
+    def __init__(self, command, patched, output=None):
         self.command = command
         self.patched = patched
+        self.output = output
 
     def __enter__(self):
         with socket.socket() as listener:
             listener.bind(("127.0.0.1", 0))
             self.port = listener.getsockname()[1]
-        environment = {name: value for name, value in os.environ.items() if name not in UNWANTED}
-        # The same order of sets in all, as Allow lists methods from one.
-        environment.update(PYTHONUNBUFFERED="1", PYTHONHASHSEED="0")
-        if not self.patched:
-            environment["STARLETTE_BACKPORT_DISABLE"] = "1"
-        # To append, as reading it moves the place where the server would write, too.
-        self.log = tempfile.TemporaryFile("a+b")
+        environment = {
+            "PYTHONPATH": STACKS,
+            "PYTHONUNBUFFERED": "1",
+            # The same order of sets in all, as Allow lists methods from one.
+            "PYTHONHASHSEED": "0",
+            "STARLETTE_BACKPORT_DISABLE": str(not self.patched),
+            "WEB_CONCURRENCY": "1",
+        }
         self.process = subprocess.Popen(
             shlex.split(self.command.format(port=self.port)),
             cwd=HERE,
-            env=environment,
+            env=dict(os.environ, **environment),
             stdin=subprocess.DEVNULL,
-            stdout=self.log,
+            stdout=self.output,
             stderr=subprocess.STDOUT,
-            start_new_session=True,  # A group of its own, for the processes that it starts to end with it.
+            # A group of its own, so that the processes that it starts end with it.
+            start_new_session=True,
         )
         try:
             self.wait()
@@ -51,41 +57,27 @@ class Server:
         return self
 
     def wait(self):
-        """Wait until it answers, and check that it is patched, or not, as it should be."""
+        """Wait until it answers, and check that it is patched, or that it is not."""
         deadline = time.monotonic() + 60
-        while True:
-            try:
-                patched = json.loads(self.get("/patched"))
-                break
-            except OSError as error:
-                if self.process.poll() is not None or time.monotonic() > deadline:
-                    raise RuntimeError("%s does not answer:\n%s" % (self.command, self.logged())) from error
-                time.sleep(0.05)
-        if patched is not self.patched:
-            raise RuntimeError("expected %s, found %s:\n%s" % (self.patched, patched, self.logged()))
+        while self.process.poll() is None and time.monotonic() < deadline:
+            with contextlib.suppress(OSError):
+                assert self.get("/state")["patched"] is self.patched
+                return
+            time.sleep(0.05)
+        raise RuntimeError("It does not answer: " + self.command)
 
     def __exit__(self, *exc_info):
         self.process.terminate()
         # Connections that are still open keep some of them.
         with contextlib.suppress(subprocess.TimeoutExpired):
-            self.process.wait(10)
+            self.process.wait(3)
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
-        self.log.close()
 
-    def get(self, path):
+    def get(self, path, name=""):
+        """Ask the application for its state. With /step one of its handlers goes on."""
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-        with opener.open("http://127.0.0.1:%d%s" % (self.port, path), timeout=10) as response:
-            return response.read().decode("utf-8")
-
-    def step(self, name):
-        """Let a handler of the application go on."""
-        self.get("/step?name=" + name)
-
-    def notes(self, name):
-        return json.loads(self.get("/notes?name=" + name))
-
-    def logged(self):
-        self.log.seek(0)
-        return self.log.read().decode("utf-8", "replace")
+        url = "http://127.0.0.1:%d%s?name=%s" % (self.port, path, name)
+        with opener.open(url, timeout=10) as response:
+            return json.loads(response.read().decode())

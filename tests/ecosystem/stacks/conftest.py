@@ -1,10 +1,14 @@
 """Real stacks: what people have around Starlette, in the versions that went with it.
 
-`scripts/stacks` makes an environment for each row of `tests/ecosystem/stacks.json`, and runs these tests there. Each
-test has a process of its own, by pytest-forked: some instrumentation cannot be undone, and the order of imports is what
-this is about. So nothing imports Starlette outside of a test.
+Each row of tests/ecosystem/stacks.json has an environment of its own. Each test has a
+process of its own, by pytest-forked: some instrumentation cannot be undone, and the
+order of imports is what this is about. So nothing imports Starlette outside of a test.
+
+    pytest -p pytest_forked --forked tests/ecosystem/stacks
 """
 
+import contextlib
+import re
 import sys
 import traceback
 
@@ -13,56 +17,70 @@ import stack
 
 import starlette_backport
 
-
-def pytest_report_header():
-    return "starlette %s" % starlette_backport.status().starlette
-
-
-def pytest_collection_modifyitems(items):
-    for item in items:
-        item.add_marker(pytest.mark.forked)
+# The bare AssertionError of ``call_next``. On 0.15.0 and 0.16.0 it is in a group. From
+# Python 3.13 on there are carets below the line.
+FAILURE = r"""assert message\["type"\] == "http.response.start"
+(?:.*\^\n)?.*AssertionError\n"""
 
 
-@pytest.fixture(params=["first", "late"])
-def order(request, monkeypatch):
-    assert "starlette" not in sys.modules, "expected a process of its own: is pytest-forked installed?"
+@pytest.fixture(autouse=True)
+def _own_process(monkeypatch):
+    assert "starlette" not in sys.modules, "Run pytest with --forked."
     monkeypatch.delenv("STARLETTE_BACKPORT_DISABLE", raising=False)
-    if request.param == "first":
-        starlette_backport.apply()
-    return Order(request.param)
 
 
-class Order:
-    """When the backport is applied: first of all, or late, once all is imported, built and installed."""
+@pytest.fixture(params=["unpatched", "first", "last", "reverted"])
+def phase(request):
+    return Phase(request.param)
+
+
+class Phase:
+    """When the backport is applied, and whether it is reverted.
+
+    - unpatched: it is never applied
+    - first: it is applied before Starlette is imported
+    - last: it is applied once everything is built, and has been used
+    - reverted: it is applied first, and reverted once everything has been used
+    """
 
     def __init__(self, name):
         self.name = name
-
-    def check(self, page, rest=lambda: None, page_without=None):
-        """Check that `page` works with the backport and fails without it, and that `rest` works in any case.
-
-        Where it does not just fail without it, `page_without` says what is true then.
-        """
-        page_without = page_without or (lambda: self.fails(page))
-        if self.name == "late":
-            page_without()
-            rest()
+        if name in ("first", "reverted"):
             starlette_backport.apply()
-        assert starlette_backport.status().state == "applied"
-        page()
-        rest()
-        starlette_backport.revert()
-        page_without()
-        rest()
 
-    def fails(self, page, *args):
-        """Check that `page` fails as it does on the release: with a bare AssertionError in ``call_next``."""
-        error = stack.failure(page, *args)
-        # On 0.15.0 and 0.16.0 it comes in a group: another middleware adds that there was no response.
-        found = [(type(leaf), leaf.args, traceback.extract_tb(leaf.__traceback__)[-1].name) for leaf in leaves(error)]
-        assert (AssertionError, (), "call_next") in found
+    @property
+    def patched(self):
+        return starlette_backport.status().state == "applied"
 
+    def begin(self):
+        """Apply or revert, now that everything is built and has been used."""
+        if self.name == "last":
+            starlette_backport.apply()
+        if self.name == "reverted":
+            starlette_backport.revert()
+        assert self.patched is (self.name in ("first", "last"))
 
-def leaves(error):
-    """Return the exceptions in `error`, which may be a group."""
-    return [leaf for one in getattr(error, "exceptions", ()) for leaf in leaves(one)] or [error]
+    def client(self, app, client_class=stack.client):
+        """Use the page of `app` once, begin, and return the client."""
+        client = client_class(app)
+        with self.fails_unpatched():
+            client.get("/page")
+        self.begin()
+        return client
+
+    @contextlib.contextmanager
+    def fails_unpatched(self):
+        """Check that the block works while patched, and else fails as released."""
+        if self.patched:
+            yield
+            return
+        with pytest.raises(BaseException) as caught:  # noqa: PT011
+            yield
+        error = traceback.format_exception(caught.type, caught.value, caught.tb)
+        assert re.search(FAILURE, "".join(error))
+
+    def check(self, client):
+        """Check what comes of an application that `stack.build` made."""
+        with self.fails_unpatched():
+            stack.check_page(client.get("/page"))
+        stack.check_rest(client)

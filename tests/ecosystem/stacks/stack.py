@@ -1,20 +1,17 @@
-"""What the stacks have in common. It imports Starlette within functions only: a test says when."""
+"""What the tests of stacks share: an application, its client, and what they expect.
 
-import os
+It imports Starlette within functions only: a test says when.
+"""
 
-TEMPLATES = os.path.join(os.path.dirname(os.path.abspath(__file__)), "templates")
-
-
-def render(request, name="World", **kwargs):
-    """Return the template response of this release for templates/page.html."""
-    from starlette.templating import Jinja2Templates
-
-    context = {"request": request, "name": name}
-    return Jinja2Templates(directory=TEMPLATES).TemplateResponse("page.html", context, **kwargs)
+import pytest
+import release
 
 
-def build(render=render, outer=True):
-    """Return a FastAPI application: a page by `render`, a text and an error, by default behind a middleware."""
+def build(render=release.render, outer=True):
+    """Return a FastAPI application with a page, a text and an error.
+
+    `render` makes the page. Around all of it is a middleware, unless `outer` is false.
+    """
     import fastapi
     from starlette.requests import Request
     from starlette.responses import PlainTextResponse
@@ -33,19 +30,22 @@ def build(render=render, outer=True):
     async def error_endpoint():
         raise RuntimeError("error")
 
-    return add_outer(app) if outer else app
+    if outer:
+        add_outer(app)
+    return app
 
 
-def add_outer(app, header="x-outer"):
-    """Add a ``BaseHTTPMiddleware`` around all that `app` has, and return `app`."""
+def add_outer(app, header="x-outer", finish=lambda response: response):
+    """Add a ``BaseHTTPMiddleware`` around all that `app` has.
+
+    It adds a header to the response, and returns what `finish` makes of that.
+    """
 
     @app.middleware("http")
     async def outer(request, call_next):
         response = await call_next(request)
         response.headers[header] = "seen"
-        return response
-
-    return app
+        return finish(response)
 
 
 def client(app, **kwargs):
@@ -54,35 +54,26 @@ def client(app, **kwargs):
     return TestClient(app, **kwargs)
 
 
-def checks(client):
-    """Return two functions that check the page, and the rest, of what `build` makes."""
+def check_page(response, name="World", outer="seen", template=True):
+    """Check a response that was rendered for `name`.
 
-    def page():
-        check_page(client.get("/page"), outer="seen")
-
-    def rest():
-        response = client.get("/plain")
-        assert (response.text, response.headers["x-outer"]) == ("plain", "seen")
-        assert str(failure(client.get, "/error")) == "error"
-
-    return page, rest
-
-
-def check_page(response, name="World", outer=None, template=True):
-    """Check a response of `render`, with or without what the test client makes of the template's message."""
+    `outer` is the header of the middleware around it. With `template` the test client
+    got the template and the context; else it got none.
+    """
     assert response.status_code == 200
     assert response.text == "<h1>Hello, %s!</h1>" % name
-    assert outer in (None, response.headers.get("x-outer"))
+    assert response.headers.get("x-outer") == outer
     if template:
-        assert (response.template.name, response.context["name"]) == ("page.html", name)
+        assert response.template.name == "page.html"
+        assert response.context["name"] == name
     else:
         assert getattr(response, "template", None) is None
 
 
-def failure(function, *args):
-    """Return what `function` raises: on some releases a group of exceptions that is no Exception."""
-    try:
-        function(*args)
-    except BaseException as error:
-        return error
-    raise AssertionError("expected an exception, found none")
+def check_rest(client, outer="seen"):
+    """Check what works on every release: the text and the error of `build`."""
+    response = client.get("/plain")
+    assert response.text == "plain"
+    assert response.headers.get("x-outer") == outer
+    with pytest.raises(RuntimeError, match=r"^error$"):
+        client.get("/error")

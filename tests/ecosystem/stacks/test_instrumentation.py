@@ -1,130 +1,130 @@
-"""OpenTelemetry, ddtrace and wrapt itself, put in before and after the backport, and taken out again."""
+"""OpenTelemetry, ddtrace and wrapt, put in before an application is built, or after."""
 
 import pytest
+import release
 import stack
 
 import starlette_backport
 
-
-def opentelemetry(app=None):
-    """Put OpenTelemetry into `app`, or all. Return what gives the traced paths anew, and what takes it out again."""
-    from opentelemetry.instrumentation.fastapi import FastAPIInstrumentor
-    from opentelemetry.sdk.trace import TracerProvider
-    from opentelemetry.sdk.trace.export import SimpleSpanProcessor
-    from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
-
-    exporter = InMemorySpanExporter()
-    provider = TracerProvider()
-    provider.add_span_processor(SimpleSpanProcessor(exporter))
-
-    def traced():
-        spans = exporter.get_finished_spans()
-        exporter.clear()
-        return [span.attributes["http.target"] for span in spans if span.kind.name == "SERVER"]
-
-    if app is None:
-        FastAPIInstrumentor().instrument(tracer_provider=provider)
-        return traced, FastAPIInstrumentor().uninstrument
-    FastAPIInstrumentor.instrument_app(app, tracer_provider=provider)
-    take_out = getattr(FastAPIInstrumentor, "uninstrument_app", None)  # Older ones cannot be taken out of one.
-    return traced, take_out and (lambda: take_out(app))
+# Of the requests that the tool has seen. Each test has a process of its own.
+paths = []
 
 
-def ddtrace():
-    """Put ddtrace in; return the same."""
-    import ddtrace
-    from ddtrace.contrib import fastapi, starlette
-    from ddtrace.filters import TraceFilter
+class OpenTelemetry:
+    """Puts a middleware into all applications that are built from now on."""
 
-    paths = []
+    def __init__(self):
+        from opentelemetry.instrumentation.fastapi import FastAPIInstrumentor
+        from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
 
-    class Recorder(TraceFilter):
-        def process_trace(self, trace):
-            paths.extend(span.get_tag("http.url") for span in trace if span.get_tag("http.url"))
-            # None: nothing is sent to anybody.
+        class Recorder(SpanProcessor):
+            def on_end(self, span):
+                if span.kind.name == "SERVER":
+                    paths.append(span.attributes["http.target"])
 
-    ddtrace.tracer.configure(settings={"FILTERS": [Recorder()]})
-    ddtrace.patch(starlette=True, fastapi=True)
+        self.instrumentor = FastAPIInstrumentor()
+        self.provider = TracerProvider()
+        self.provider.add_span_processor(Recorder())
 
-    def take_out():
+    def put_in(self, app):
+        self.instrumentor.instrument(tracer_provider=self.provider)
+
+    def take_out(self, app):
+        self.instrumentor.uninstrument()
+
+
+class OpenTelemetryInApplication(OpenTelemetry):
+    """Puts a middleware into one application."""
+
+    def put_in(self, app):
+        self.instrumentor.instrument_app(app, tracer_provider=self.provider)
+
+    def take_out(self, app):
+        # Old versions cannot be taken out of an application.
+        if hasattr(self.instrumentor, "uninstrument_app"):
+            self.instrumentor.uninstrument_app(app)
+
+
+class Ddtrace:
+    """Puts a middleware into all applications that are built from now on."""
+
+    def put_in(self, app):
+        import ddtrace
+        from ddtrace.filters import TraceFilter
+
+        class Recorder(TraceFilter):
+            def process_trace(self, trace):
+                urls = [span.get_tag("http.url") for span in trace]
+                paths.extend(url.split("testserver")[-1] for url in urls if url)
+                # It returns None, so nothing is sent to anybody.
+
+        ddtrace.tracer.configure(settings={"FILTERS": [Recorder()]})
+        ddtrace.patch(starlette=True, fastapi=True)
+
+    def take_out(self, app):
+        from ddtrace.contrib import fastapi, starlette
+
         fastapi.unpatch()
         starlette.unpatch()
 
-    return lambda: [paths.pop(0).split("testserver")[-1] for _ in paths[:]], take_out
 
+class Wrapt:
+    """Puts a wrapper around the function of ``BaseHTTPMiddleware`` that is changed."""
 
-def wrapt():
-    """Put wrapt around what the backport changes; return the same."""
-    import wrapt
-    from starlette.middleware.base import BaseHTTPMiddleware
-    from starlette.templating import _TemplateResponse
+    def __init__(self):
+        from starlette.middleware.base import BaseHTTPMiddleware
 
-    paths = []
+        self.place = (BaseHTTPMiddleware, release.carrier())
 
-    def around_middleware(wrapped, instance, args, kwargs):
-        assert isinstance(instance, BaseHTTPMiddleware)
-        scope = args[0]  # Where it is a method, call_next is called with a request, which is a mapping as well.
+    def put_in(self, app):
+        import wrapt
+
+        wrapt.wrap_function_wrapper(*self.place, self.wrapper)
+
+    def wrapper(self, wrapped, instance, args, kwargs):
+        scope = args[0]  # Or a request, which is a mapping as well.
         if scope["type"] == "http":
             paths.append(scope["path"])
         return wrapped(*args, **kwargs)
 
-    def around_response(wrapped, instance, args, kwargs):
-        assert isinstance(instance, _TemplateResponse)
-        return wrapped(*args, **kwargs)
-
-    carrier = "call_next" if hasattr(BaseHTTPMiddleware, "call_next") else "__call__"
-    places = [(BaseHTTPMiddleware, carrier, around_middleware), (_TemplateResponse, "__call__", around_response)]
-    for cls, name, wrapper in places:
-        wrapt.wrap_function_wrapper(cls, name, wrapper)
-
-    def take_out():
-        for cls, name, _ in places:
-            setattr(cls, name, vars(cls)[name].__wrapped__)
-
-    return lambda: [paths.pop(0) for _ in paths[:]], take_out
+    def take_out(self, app):
+        cls, name = self.place
+        setattr(cls, name, vars(cls)[name].__wrapped__)
 
 
-@pytest.mark.parametrize("tool", ["opentelemetry", "opentelemetry-app", "ddtrace", "wrapt", "wrapt-late"])
-def test_instrumentation(order, monkeypatch, tool):
+@pytest.mark.parametrize(
+    ("built", "tool_class"),
+    [
+        ("before", OpenTelemetryInApplication),
+        ("before", Wrapt),
+        ("after", OpenTelemetry),
+        ("after", Ddtrace),
+        ("after", Wrapt),
+    ],
+)
+def test_instrumentation(phase, monkeypatch, built, tool_class):
+    """The application is built before or after the tool is put in."""
     monkeypatch.setenv("DD_INSTRUMENTATION_TELEMETRY_ENABLED", "false")
-    if tool in ("opentelemetry-app", "wrapt-late"):
+    tool = tool_class()
+    if built == "before":
         app = stack.build()
         assert stack.client(app).get("/plain").text == "plain"
-        traced, take_out = opentelemetry(app) if tool == "opentelemetry-app" else wrapt()
+        tool.put_in(app)
     else:
-        traced, take_out = {"opentelemetry": opentelemetry, "ddtrace": ddtrace, "wrapt": wrapt}[tool]()
+        tool.put_in(None)
         app = stack.build()
-    client = stack.client(app)
-    check_page, check_rest = stack.checks(client)
+    client = phase.client(app)
+    paths.clear()
+    phase.check(client)
+    assert paths == ["/page", "/plain", "/error"]
 
-    def page():
-        traced()
-        check_page()
-        assert traced() == ["/page"]
-
-    def rest():
-        traced()
-        check_rest()
-        assert traced() == ["/plain", "/error"]
-
-    order.check(page, rest)
-
-    # Once it is taken out, the backport stays in charge. Whether `app` is traced still is up to the tool: some leave
-    # their middleware in it.
-    if not take_out:
-        return
-    starlette_backport.apply()
-    page()
-    take_out()
+    tool.take_out(app)
     later = stack.client(stack.build())
-    check_page()
-    traced()
-    stack.check_page(later.get("/page"))
-    assert traced() == []
+    paths.clear()
+    phase.check(later)
+    assert paths == []
+    # Whether it still sees `app` is up to the tool: some leave their middleware in it.
+    phase.check(client)
     starlette_backport.revert()
-    for one in client, later:
-        order.fails(one.get, "/page")
-        assert one.get("/plain").text == "plain"
-    starlette_backport.apply()
-    check_page()
-    stack.check_page(later.get("/page"))
+    phase.check(client)
+    phase.check(later)

@@ -1,19 +1,22 @@
-"""The plugin for pytest, and pytest that rewrites asserts of Starlette, with pytest and xdist of different times."""
+"""The plugin for pytest, and pytest that rewrites asserts of Starlette."""
 
 import os
-import subprocess
-import sys
 
 import pytest
+
+pytest_plugins = ["pytester"]
+
+HERE = os.path.dirname(os.path.abspath(__file__))
 
 TESTS = """
 import pytest
+import release
 import stack
 from starlette.applications import Starlette
 from starlette.middleware.base import BaseHTTPMiddleware
 
 async def page(request):
-    return stack.render(request)
+    return release.render(request)
 
 async def pass_through(request, call_next):
     return await call_next(request)
@@ -24,7 +27,7 @@ app.add_middleware(BaseHTTPMiddleware, dispatch=pass_through)
 
 @pytest.mark.parametrize("number", range(4))
 def test_patched(number):
-    stack.check_page(stack.client(app).get("/"))
+    stack.check_page(stack.client(app).get("/"), outer=None)
 
 @pytest.mark.starlette_unpatched
 def test_unpatched():
@@ -35,8 +38,8 @@ def test_unpatched_by_fixture(starlette_unpatched):
     with pytest.raises(AssertionError):
         stack.client(app).get("/")
 """
-PLUGIN = ["-p", "starlette_backport.pytest_plugin"]
-# With this name pytest takes starlette/testclient.py for a module of tests, and rewrites its asserts.
+# With this name pytest takes starlette/testclient.py for a module of tests, and
+# rewrites its asserts.
 NAMES = "[pytest]\npython_files = test*.py\n"
 IMPORT = "import starlette.testclient, starlette.middleware.base"
 REWRITE = "import pytest; pytest.register_assert_rewrite('starlette')"
@@ -44,49 +47,42 @@ APPLY = "import starlette_backport; starlette_backport.apply()"
 
 
 @pytest.fixture
-def run(tmp_path):
-    """Return what runs pytest on a small project with these files: its exit status and what it printed."""
-    (tmp_path / "test_pages.py").write_text(TESTS)
-    environment = dict(os.environ, PYTHONPATH=os.path.dirname(os.path.abspath(__file__)))
-    environment.pop("PYTEST_DISABLE_PLUGIN_AUTOLOAD", None)  # Here pytest is to find xdist.
+def run(testdir, monkeypatch):
+    """Return a function that runs pytest on a small project."""
+    monkeypatch.setenv("PYTHONPATH", HERE)
+    # There pytest is to find xdist.
+    monkeypatch.delenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", raising=False)
+    testdir.makepyfile(test_pages=TESTS)
 
-    def call(conftest, *arguments, ini=""):
-        (tmp_path / "conftest.py").write_text(conftest)
-        (tmp_path / "pytest.ini").write_text(ini or "[pytest]")
-        process = subprocess.run(
-            [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *arguments],
-            cwd=str(tmp_path),
-            env=environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            universal_newlines=True,
-        )
-        return process.returncode, process.stdout
+    def run(conftest, *arguments, ini="[pytest]"):
+        testdir.makeconftest(conftest)
+        testdir.makeini(ini)
+        return testdir.runpytest_subprocess(*arguments)
 
-    return call
+    return run
 
 
 @pytest.mark.parametrize("workers", [[], ["-n", "2"]], ids=["alone", "xdist"])
-@pytest.mark.parametrize("ini", ["", NAMES], ids=["default", "python_files"])
+@pytest.mark.parametrize("ini", ["[pytest]", NAMES], ids=["default", "python_files"])
 def test_plugin(run, workers, ini):
-    status, output = run(IMPORT, *PLUGIN, *workers, ini=ini)
-    assert status == 0, output
-    assert "6 passed" in output
-    assert output.count("\nstarlette-backport: Starlette ") == 1
-    assert "patched\n" in output
+    plugin = ["-p", "starlette_backport.pytest_plugin"]
+    result = run(IMPORT, *plugin, *workers, ini=ini)
+    result.assert_outcomes(passed=6)
+    ours = [line for line in result.outlines if line.startswith("starlette-backport:")]
+    assert [line.split()[-1] for line in ours] == ["patched"]
 
 
 @pytest.mark.parametrize("workers", [[], ["-n", "2"]], ids=["alone", "xdist"])
 def test_without_asking_for_it(run, workers):
     """Installing the package is not asking."""
-    status, output = run(IMPORT, "-k", "test_patched", *workers)
-    assert status == 1, output
-    assert "4 failed" in output
-    assert "starlette-backport" not in output
+    result = run(IMPORT, "-k", "test_patched", *workers)
+    result.assert_outcomes(failed=4)
+    assert "starlette-backport" not in result.stdout.str()
 
 
-@pytest.mark.parametrize("lines", [[IMPORT, APPLY], [REWRITE, APPLY], [REWRITE, IMPORT, APPLY]])
+@pytest.mark.parametrize(
+    "lines", [[IMPORT, APPLY], [REWRITE, APPLY], [REWRITE, IMPORT, APPLY]]
+)
 def test_rewritten_asserts(run, lines):
-    status, output = run("\n".join(lines), "-k", "test_patched", ini=NAMES)
-    assert status == 0, output
-    assert "4 passed" in output
+    result = run("\n".join(lines), "-k", "test_patched", ini=NAMES)
+    result.assert_outcomes(passed=4)

@@ -1,21 +1,15 @@
-"""Work-arounds that projects carry themselves: each still works, and which ones can be deleted now.
+"""Work-arounds that projects carry themselves: each still works, and can be deleted.
 
-In each test there is an application with the work-around, and the same one with it deleted.
+Each test has an application with the work-around, and one with it deleted.
 """
 
-import asyncio
+import functools
 
 import pytest
+import release
 import stack
 
 import starlette_backport
-
-
-def build(middleware, render=stack.render):
-    """Return an application with `middleware`, a ``BaseHTTPMiddleware``, around a page by `render`."""
-    app = stack.build(render, outer=False)
-    app.add_middleware(middleware)
-    return app
 
 
 def outer_class():
@@ -30,134 +24,108 @@ def outer_class():
     return Outer
 
 
-def check(order, app, deleted, outer="seen", template=False):
-    """Check `app`, which has a work-around, and `deleted`, which has it no more."""
-    client, plainly = stack.client(app), stack.client(deleted)
-
-    def check_work_around():
-        response = client.get("/page")
-        stack.check_page(response, template=template)
-        assert response.headers.get("x-outer") == outer
-
-    def rest():
-        check_work_around()
-        response = client.get("/plain")
-        assert (response.text, response.headers.get("x-outer")) == ("plain", outer)
-        assert str(stack.failure(client.get, "/error")) == "error"
-
-    order.check(lambda: stack.check_page(plainly.get("/page"), outer="seen"), rest)
+def build(middleware, render=release.render):
+    """Return an application with `middleware` around a page by `render`."""
+    app = stack.build(render, outer=False)
+    app.add_middleware(middleware)
+    return app
 
 
-def test_exclude_middleware(order):
-    """A fixture that takes the middleware out of the application under test: what it does is not tested then."""
+def check(phase, app, outer="seen", template=False):
+    """Check `app`, which has a work-around, and the same application without it."""
+    client = stack.client(app)
+    stack.check_page(client.get("/page"), outer=outer, template=template)
+    deleted = phase.client(build(outer_class()))
+    stack.check_page(client.get("/page"), outer=outer, template=template)
+    stack.check_rest(client, outer=outer)
+    phase.check(deleted)
+
+
+def test_exclude_middleware(phase):
+    """A fixture that takes the middleware out: what it does is not tested then."""
     app = build(outer_class())
-    app.user_middleware = [middleware for middleware in app.user_middleware if middleware.cls.__name__ != "Outer"]
+    app.user_middleware.clear()
     app.middleware_stack = app.build_middleware_stack()
-    check(order, app, build(outer_class()), outer=None, template=True)
+    check(phase, app, outer=None, template=True)
 
 
-def test_response_that_skips_its_message(order):
-    """A template response that goes straight to the response below it: there is no ``response.template``."""
+def test_response_that_skips_its_message(phase):
+    """A template response without its message: there is no ``response.template``."""
     from starlette.responses import Response
-    from starlette.templating import Jinja2Templates, _TemplateResponse
+    from starlette.templating import _TemplateResponse
 
     class Quiet(_TemplateResponse):
         async def __call__(self, scope, receive, send):
             await Response.__call__(self, scope, receive, send)
 
     def render(request):
-        template = Jinja2Templates(directory=stack.TEMPLATES).get_template("page.html")
-        return Quiet(template, {"request": request, "name": "World"})
+        response = release.render(request)
+        return Quiet(response.template, response.context)
 
-    check(order, build(outer_class(), render), build(outer_class()))
+    check(phase, build(outer_class(), render))
 
 
 @pytest.mark.parametrize("all_of_them", [True, False])
-def test_middleware_that_takes_the_offer_away(order, all_of_them):
-    Outer = outer_class()
-
-    class NoTemplates(Outer):
+def test_middleware_that_takes_the_offer_away(phase, all_of_them):
+    class NoTemplates(outer_class()):
         async def dispatch(self, request, call_next):
             if all_of_them:
                 request.scope["extensions"] = {}
             else:
-                request.scope["extensions"].pop("http.response.template", None)
+                del request.scope["extensions"]["http.response.template"]
             return await super().dispatch(request, call_next)
 
-    check(order, build(NoTemplates), build(Outer))
+    check(phase, build(NoTemplates))
 
 
-def own_methods():
-    """Return a ``call_next`` that skips early messages, as projects have it, and the ``__call__`` to go with it."""
+def own_function():
+    """Return a function for the place of the one that the backport changes.
+
+    It waits until it has the whole response, and skips what is before the start.
+    """
     from starlette.requests import Request
-    from starlette.responses import StreamingResponse
+    from starlette.responses import Response
 
     async def call_next(self, request):
-        queue = asyncio.Queue()
+        messages = {"http.response.body": []}
 
-        async def serve():
-            try:
-                await self.app(request.scope, request.receive, queue.put)
-            finally:
-                await queue.put(None)
+        async def send(message):
+            messages.setdefault(message["type"], []).append(message)
 
-        task = asyncio.ensure_future(serve())
-        message = await queue.get()
-        while message is not None and message["type"] != "http.response.start":
-            message = await queue.get()
-        if message is None:
-            await task
-            raise RuntimeError("no response")
-
-        async def body():
-            chunk = await queue.get()
-            while chunk is not None:
-                yield chunk["body"]
-                chunk = await queue.get()
-            await task
-
-        response = StreamingResponse(body(), status_code=message["status"])
-        response.raw_headers = message["headers"]
+        await self.app(request.scope, request.receive, send)
+        (start,) = messages["http.response.start"]
+        body = b"".join(part["body"] for part in messages["http.response.body"])
+        response = Response(body, status_code=start["status"])
+        response.raw_headers = start["headers"]
         return response
 
     async def call(self, scope, receive, send):
-        if scope["type"] != "http":
-            await self.app(scope, receive, send)
-            return
-        response = await self.dispatch_func(Request(scope, receive), lambda request: call_next(self, request))
+        bound_call_next = functools.partial(call_next, self)
+        response = await self.dispatch_func(Request(scope, receive), bound_call_next)
         await response(scope, receive, send)
 
-    return call_next, call
+    functions = {"call_next": call_next, "__call__": call}
+    return functions[release.carrier()]
 
 
-def test_call_next_of_its_own(order):
+def test_function_of_its_own(phase):
     """It stays in charge: the backport changes nothing for it."""
-    Outer = outer_class()
-
-    class Own(Outer):
-        call_next, __call__ = own_methods()
-
-    check(order, build(Own), build(Outer))
+    functions = {release.carrier(): own_function()}
+    check(phase, build(type("Own", (outer_class(),), functions)))
 
 
-def test_call_next_replaced_for_all(order):
-    """Put into Starlette's class it stays in charge as well, but ``apply()`` refuses to come after it: delete it."""
+def test_function_that_is_replaced_for_all(phase):
+    """It stays in charge as well, but ``apply()`` refuses to come after it."""
     from starlette.middleware.base import BaseHTTPMiddleware
 
-    carrier = "call_next" if hasattr(BaseHTTPMiddleware, "call_next") else "__call__"
-    shipped = vars(BaseHTTPMiddleware)[carrier]
-    setattr(BaseHTTPMiddleware, carrier, own_methods()[carrier == "__call__"])
-    client = stack.client(build(outer_class()))
-
-    def check_work_around():
-        stack.check_page(client.get("/page"), outer="seen", template=False)
-        assert client.get("/plain").text == "plain"
-
-    check_work_around()
-    if order.name == "late":
-        with pytest.raises(starlette_backport.UnexpectedCodeError, match="BaseHTTPMiddleware." + carrier):
+    name = release.carrier()
+    shipped = vars(BaseHTTPMiddleware)[name]
+    setattr(BaseHTTPMiddleware, name, own_function())
+    if phase.name == "last":
+        with pytest.raises(starlette_backport.UnexpectedCodeError, match=name):
             starlette_backport.apply()
-        assert starlette_backport.status().state == "not applied"
-        check_work_around()
-    setattr(BaseHTTPMiddleware, carrier, shipped)
-    order.check(lambda: stack.check_page(client.get("/page"), outer="seen"))
+    client = stack.client(build(outer_class()))
+    stack.check_page(client.get("/page"), template=False)
+    stack.check_rest(client)
+    setattr(BaseHTTPMiddleware, name, shipped)
+    phase.check(phase.client(build(outer_class())))
