@@ -1,20 +1,23 @@
 """``apply()``, ``revert()``, ``applied()`` and ``status()``.
 
 A change of a function has holders: ``"apply()"`` for all calls of `apply()` together,
-and an object for each block of `applied()`. When the last holder leaves, the function
-gets its own code back. `revert()` gives it back regardless of holders.
+and the context manager of each block of `applied()`. When the last holder leaves, the
+function gets its own code back. `revert()` gives it back regardless of holders.
 """
 
 import contextlib
+import functools
+import inspect
 import logging
 import sys
 import threading
 import warnings
 import weakref
-from typing import Iterator, Set
+from typing import Callable, Iterator, Set, TypeVar
 
 from . import _early_messages, _releases
 from ._code_swap import CodeSwap, current_or_new_swap, current_swap
+from ._early_messages import dotted_name
 from ._errors import NOT_NEEDED, BackportNotNeededWarning
 from ._inspection import (
     DISABLE,
@@ -24,6 +27,8 @@ from ._inspection import (
     inspect_starlette,
     verified_function,
 )
+
+Result = TypeVar("Result")
 
 _lock = threading.RLock()
 _has_warned = False
@@ -63,21 +68,41 @@ def revert() -> None:
             swap.restore_code()
 
 
-@contextlib.contextmanager
-def applied() -> Iterator[Status]:
+class applied:
     """Apply for the time of a ``with`` block, and give what `apply()` returns.
 
-    Such blocks may nest and overlap.
+    Such blocks may nest and overlap. As a decorator, it makes each call of a function
+    such a block.
     """
-    holder = object()
-    # The caller is one frame further away than from `apply()`: `contextlib` is between.
-    result = _apply(holder, stacklevel=4)
-    try:
-        yield result
-    finally:
+
+    def __enter__(self) -> Status:
+        return _apply(holder=self, stacklevel=3)
+
+    def __exit__(self, *exc_info: object) -> None:
         with _lock:
             for swap in known_swaps():
-                swap.remove_holder(holder)
+                swap.remove_holder(self)
+
+    def __call__(self, function: Callable[..., Result]) -> Callable[..., Result]:
+        # A call of one of these does not run its body. The block would be over by then.
+        if (
+            inspect.isclass(function)
+            or inspect.iscoroutinefunction(function)
+            or inspect.isgeneratorfunction(function)
+            or inspect.isasyncgenfunction(function)
+        ):
+            raise TypeError(
+                "starlette_backport.applied() decorates functions that run when they "
+                "are called. %s is not one: use it in a with block, or in a fixture."
+                % dotted_name(function)
+            )
+
+        @functools.wraps(function)
+        def in_block(*args: object, **kwargs: object) -> Result:
+            with applied():
+                return function(*args, **kwargs)
+
+        return in_block
 
 
 @contextlib.contextmanager
@@ -133,7 +158,7 @@ def _apply(holder: object, stacklevel: int) -> Status:
         result = inspection.status
         if result.state in ("applied", "not applied"):
             _change_all(inspection, holder)
-            return status()
+            return inspect_starlette().status
     if result.state == "disabled":
         logging.getLogger("starlette_backport").warning(
             "Nothing is changed: %s is set. %s", DISABLE, result
@@ -165,7 +190,7 @@ def _warn_once(found: Status, stacklevel: int) -> None:
     if not _has_warned:
         _has_warned = True
         warnings.warn(
-            NOT_NEEDED.format(release=found.starlette, reason=found.reason),
+            NOT_NEEDED.format(status=found, what="the call of apply()"),
             BackportNotNeededWarning,
             stacklevel=stacklevel,
         )

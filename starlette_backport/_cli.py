@@ -1,254 +1,186 @@
-"""The command line: ``python -m starlette_backport``, or ``starlette-backport``. It needs the standard library only."""
+"""The command line: ``python -m starlette_backport``, or ``starlette-backport``.
+
+It needs nothing but the standard library.
+"""
 
 import argparse
-import json
+import contextlib
+import importlib
 import os
 import sys
-import typing
+import traceback
+import warnings
+from typing import Optional, Sequence, Tuple
 
-from . import _application, _environment, _reproduction
-from ._api import status
+from . import __version__, _environment, _reproduction
+from ._api import applied, status
 from ._early_messages import BackportError
+from ._inspection import Status, inspect_starlette
 
-Facts = typing.Dict[str, typing.Any]
+PASSES, FAILS, CANNOT_TELL, CANNOT_APPLY, NOT_NEEDED = range(5)
 
-FINE, NOT_APPLIED, USAGE, CANNOT_APPLY, NOT_NEEDED = range(5)
+STATUS_HELP = """\
+Tell what is installed, and what the backport changes or would change.
 
-STATUS_EPILOG = """\
-Without --check the exit status is 0, or 2 where there is nothing to tell. With --check:
-  0  fine. Without an application: apply() works here, or is not needed yet. With one: it has called apply().
-  1  the application has not called apply(), or one of its layers keeps early messages back
-  2  wrong usage, no Starlette, or the application cannot be loaded
-  3  the backport cannot be applied
-  4  no longer needed: remove starlette-backport
+With --check, the exit status is:
+  0  apply() works here. With MODULE: importing MODULE has applied the backport.
+     Or: Starlette does not need it yet.
+  1  Importing MODULE has not applied it. Or: STARLETTE_BACKPORT_DISABLE is set.
+  2  Starlette or MODULE cannot be imported, or the command line is wrong.
+  3  The backport cannot be applied.
+  4  The backport is no longer needed: remove it.
+Without --check, it is 0 or 2.
 """
 
-VERIFY_EPILOG = """\
-Exit status:
-  0  it fails without the backport, and works with it
-  1  it fails with the backport, too
-  2  it could not run: something is missing
-  4  it works without the backport: remove starlette-backport
+VERIFY_HELP = """\
+Reproduce the bug without the backport, and then with it.
+
+The exit status is:
+  0  It fails without the backport, and works with it.
+  1  It fails with the backport.
+  2  It cannot run here.
+  4  It works without the backport: remove that.
 """
+NAME_A_MODULE = "name the module that calls apply(), such as conftest.py"
 
 
-def _parser() -> argparse.ArgumentParser:
-    def add(name: str, purpose: str, epilog: str) -> argparse.ArgumentParser:
-        command: argparse.ArgumentParser = commands.add_parser(
-            name,
-            help=purpose,
-            description=purpose,
-            epilog=epilog,
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-        )
-        command.add_argument(
-            "--json", action="store_true", help="Print JSON on standard output."
-        )
-        return command
+def main(argv: Optional[Sequence[str]] = None) -> int:
+    """Run a command, and return its exit status."""
+    arguments = make_parser().parse_args(argv)
+    try:
+        # Warnings are those of other packages. As errors they would be in the way.
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            if arguments.command == "verify":
+                return verify()
+            return tell_status(arguments.module, arguments.check)
+    except (BackportError, ImportError, _reproduction.CannotRun) as exc:
+        sys.stderr.write("starlette-backport: %s\n" % exc)
+        return CANNOT_TELL
 
-    from . import __version__
 
+def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="starlette-backport",
-        description="Template responses behind BaseHTTPMiddleware on Starlette 0.9.9 to 0.23.1.",
+        description="Templates behind BaseHTTPMiddleware on Starlette 0.9.9 to 0.23.1.",
     )
     parser.add_argument(
         "--version", action="version", version="%(prog)s " + __version__
     )
-    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
+    commands = parser.add_subparsers(metavar="COMMAND", dest="command")
     commands.required = True
-    tell = add(
+    status_parser = commands.add_parser(
         "status",
-        "Tell whether this environment is affected, and what is or would be changed.",
-        STATUS_EPILOG,
+        help="tell what is installed, and what the backport changes or would change",
+        description=STATUS_HELP,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    tell.add_argument(
-        "app",
+    status_parser.add_argument(
+        "module",
         nargs="?",
-        metavar="MODULE:APP",
-        help="Tell about the middleware of this application, too.",
+        metavar="MODULE",
+        help="import this first: the name of a module, or the path of its file",
     )
-    tell.add_argument(
-        "--factory",
+    status_parser.add_argument(
+        "--check",
         action="store_true",
-        help="Call MODULE:APP, which returns the application.",
+        help="only tell in one line whether all is well, and set the exit status",
     )
-    tell.add_argument(
-        "--check", action="store_true", help="Set the exit status, for CI."
-    )
-    add(
+    commands.add_parser(
         "verify",
-        "Run the minimal reproduction without the backport, and then with it.",
-        VERIFY_EPILOG,
+        help="reproduce the bug without the backport, and then with it",
+        description=VERIFY_HELP,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     return parser
 
 
-def main(argv: typing.Optional[typing.Sequence[str]] = None) -> int:
-    """Run the command line; return its exit status."""
-    arguments = _parser().parse_args(argv)
+def tell_status(module: Optional[str], only_check: bool) -> int:
+    if module is not None:
+        import_first(module)
+    inspection = inspect_starlette()
+    exit_status, backport = verdict(inspection.status, module)
+    if only_check:
+        outcome = "passes" if exit_status == PASSES else "fails"
+        why = backport.splitlines()[0]
+        release = inspection.status.starlette
+        write("%s: Starlette %s: backport %s" % (outcome, release, why))
+        return exit_status
+    for title, fact in _environment.facts(inspection, backport):
+        write("%-11s %s" % (title, fact.replace("\n", "\n" + " " * 12)))
+    return PASSES
+
+
+def import_first(module: str) -> None:
+    """Import a module by its name, or by the path of its file."""
+    sys.path.insert(0, os.getcwd())
+    file = os.path.abspath(module) if module.endswith(".py") else None
+    name = module if file is None else importable_name(file)
     try:
-        told, code, lines = (
-            _verify() if arguments.command == "verify" else _status(arguments)
-        )
-    except (_application.UsageError, BackportError) as exc:
-        if arguments.json:
-            sys.stdout.write(json.dumps({"error": str(exc)}) + "\n")
-        else:
-            sys.stderr.write("starlette-backport: %s\n" % exc)
-        return USAGE
-    sys.stdout.write(
-        json.dumps(told, indent=2) + "\n" if arguments.json else "\n".join(lines) + "\n"
-    )
-    return code
+        with contextlib.redirect_stdout(sys.stderr):
+            imported = importlib.import_module(name)
+        if file is not None and not os.path.samefile(imported.__file__ or "", file):
+            raise ImportError("%s is %s" % (name, imported.__file__))
+    except BaseException as exc:
+        # `sys.exit()` and `pytest.skip()` raise others than Exception.
+        last_line = traceback.format_exception_only(type(exc), exc)[-1].strip()
+        raise ImportError("%s cannot be imported: %s" % (module, last_line)) from exc
 
 
-def _status(arguments: typing.Any) -> typing.Tuple[Facts, int, typing.List[str]]:
-    app = _application.load(arguments.app, arguments.factory) if arguments.app else None
-    told, found = _environment.facts()
-    if arguments.app:
-        told["application"] = arguments.app
-        told["layers"] = [
-            dict(layer._asdict()) for layer in _application.layers(app, found)
-        ]
-    wrong = [
-        layer["name"] for layer in told.get("layers", ()) if layer["keeps_messages"]
-    ]
-    if found.state == "disabled" or (arguments.app and found.state == "not applied"):
-        wrong.append("not applied")
+def importable_name(file: str) -> str:
+    """Return the name that pytest imports a file by, and let Python find it."""
+    folder, name = os.path.split(file[: -len(".py")])
+    while os.path.exists(os.path.join(folder, "__init__.py")):
+        folder, package = os.path.split(folder)
+        name = "%s.%s" % (package, name)
+    sys.path.insert(0, folder)
+    return name
+
+
+def verdict(found: Status, module: Optional[str]) -> Tuple[int, str]:
+    """Return the exit status for ``--check``, and why: its first line says enough."""
     if found.has_fix:
-        code = NOT_NEEDED
-    elif told["problem"]:
-        code = CANNOT_APPLY
-    else:
-        code = NOT_APPLIED if found.affected and wrong else FINE
-    told["check"] = code
-    return told, code if arguments.check else FINE, list(_status_lines(told))
-
-
-def _status_lines(told: Facts) -> typing.Iterator[str]:
-    def row(title: str, text: str, colour: str = "") -> str:
-        return "%-13s %s" % (title, _paint(text, colour))
-
-    client = told["test_client"]
-    yield row("Python", "%s, %s" % (told["python"], told["executable"]))
-    yield row("Starlette", "%s, %s" % (told["starlette"], told["location"]))
-    yield row(
-        "Test client",
-        "%s %s" % (client["package"], client["version"] or "is not installed"),
+        return NOT_NEEDED, (
+            "no longer needed (%s): remove starlette-backport" % found.reason
+        )
+    if not found.affected:
+        return PASSES, "not needed (%s)" % found.reason
+    if found.state == "disabled":
+        return FAILS, "disabled (%s)" % found.reason
+    if found.state == "applied":
+        return PASSES, "applied (%s)" % found.reason
+    try:
+        with applied():
+            pass
+    except BackportError as exc:
+        # This has changed nothing. But something may have been changed before.
+        reason = str(exc).replace(" Nothing was changed.", "")
+        return CANNOT_APPLY, "cannot be applied: " + reason
+    if module is None:
+        return PASSES, "can be applied. To check that it is, " + NAME_A_MODULE
+    return FAILS, (
+        "not applied by importing %s. To check it, %s, or none with the pytest plugin"
+        % (module, NAME_A_MODULE)
     )
-    for holder in told["held_by"]:
-        text = "%s %s requires %s" % (
-            holder["name"],
-            holder["version"],
-            holder["requires"],
-        )
-        yield row(
-            "Held by",
-            text
-            + "; %s is the first that allows 0.24"
-            % holder["freed_by"]
-            * bool(holder["freed_by"]),
-        )
-    if told["affected"]:
-        yield row(
-            "Affected",
-            "yes: a template response behind a BaseHTTPMiddleware fails under the test client",
-        )
-    else:
-        yield row("Affected", "no: " + told["reason"])
-    if told["problem"]:
-        yield row(
-            "Backport",
-            "cannot be applied: " + told["problem"].replace("\n", "\n" + " " * 14),
-            "red",
-        )
-    elif told["has_fix"]:
-        yield row("Backport", "no longer needed: remove starlette-backport", "yellow")
-    else:
-        reason = ": " + told["reason"] if told["affected"] else ""
-        yield row(
-            "Backport",
-            told["state"] + reason,
-            "green" if told["state"] == "applied" else "yellow",
-        )
-    title = (
-        "Changed"
-        if told["state"] == "applied"
-        else "Functions"
-        if told["problem"]
-        else "Would change"
-    )
-    for function in told["functions"]:
-        yield row(title, function["name"])
-        title = ""
-        for wrapper in function["wrapped_by"]:
-            yield row("", "  wrapped by " + wrapper)
-    for note in told["notes"]:
-        yield row("Note", note, "yellow")
-    if "layers" in told:
-        yield "\n%s, from the outside in:" % told["application"]
-        names = [
-            " ".join(filter(None, (layer["mounted"], layer["name"])))
-            for layer in told["layers"]
-        ]
-        for name, layer in zip(names, told["layers"]):
-            colour = (
-                "yellow"
-                if layer["keeps_messages"]
-                else "green"
-                if layer["state"] == "patched"
-                else ""
-            )
-            yield "  %-*s  %s" % (
-                max(map(len, names)),
-                name,
-                _paint(layer["state"], colour),
-            )
 
 
-def _verify() -> typing.Tuple[Facts, int, typing.List[str]]:
+def verify() -> int:
     found = status()
-    if not (found.affected or found.has_fix):
-        raise _application.UsageError(
+    if not found.affected and not found.has_fix:
+        raise _reproduction.CannotRun(
             "Starlette %s is not affected: %s." % (found.starlette, found.reason)
         )
-    told = _reproduction.verify(found.starlette)
-    lines = [
-        "%-21s %s" % (which + " the backport:", _result(told[which]))
-        for which in ("without", "with")
-    ]
-    code = FINE if told["with"]["works"] else NOT_APPLIED
-    if found.has_fix and told["without"]["works"]:
-        code = NOT_NEEDED
-        lines.append(
-            "Starlette %s does not need it (%s): remove starlette-backport."
-            % (found.starlette, found.reason)
-        )
-    return told, code, lines
+    without = _reproduction.run(with_backport=False)
+    write("without the backport: " + without["says"])
+    patched = _reproduction.run(with_backport=True)
+    write("with the backport:    " + patched["says"])
+    if without["works"]:
+        write("It works without the backport: remove starlette-backport.")
+        return NOT_NEEDED
+    return PASSES if patched["works"] else FAILS
 
 
-def _result(result: Facts) -> str:
-    if result["works"]:
-        return (
-            _paint("works", "green")
-            + ": status %(status)s, response.template.name == %(template)r" % result
-        )
-    text = (
-        "%(error)s: %(message)s" % result if result["message"] else str(result["error"])
-    )
-    if result.get("where"):
-        text += " in %(where)s: %(line)s" % result
-    return _paint("fails", "red") + ": " + text
-
-
-def _paint(text: str, colour: str) -> str:
-    """Return `text` in colour, on a terminal that has some, unless NO_COLOR asks for none."""
-    if (
-        not colour
-        or not sys.stdout.isatty()
-        or os.environ.get("NO_COLOR")
-        or os.environ.get("TERM") == "dumb"
-    ):
-        return text
-    return "\033[%dm%s\033[0m" % ({"red": 31, "green": 32, "yellow": 33}[colour], text)
+def write(text: str) -> None:
+    """Print `text`. What the terminal cannot show is escaped."""
+    encoding = sys.stdout.encoding or "utf-8"
+    print(text.encode(encoding, "backslashreplace").decode(encoding))

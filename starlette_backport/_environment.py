@@ -1,108 +1,129 @@
-"""What ``status`` tells of an environment: releases, what keeps Starlette where it is, whether the backport applies."""
+"""What ``status`` tells about an environment: facts, read off at this moment."""
 
+import contextlib
 import importlib
+import inspect
 import platform
 import re
 import sys
-import typing
+from typing import Any, Iterator, List, Tuple, Type
 
-from ._application import wrappers
-from ._api import applied, status
-from ._early_messages import BackportError
-from ._inspection import Status
-from ._releases import FIXED, FREED_BY, HTTPX, parse
+from ._code_swap import find_behind
+from ._early_messages import dotted_name
+from ._inspection import Inspection, Target, description_of
+from ._releases import BASE, FIXED, parse
 
-Facts = typing.Dict[str, typing.Any]
+HOW_TO_LEAVE = "docs/leaving.md of starlette-backport says how to leave this release"
 
+BUG = "a template behind a BaseHTTPMiddleware fails under the test client"
 
-def facts() -> typing.Tuple[Facts, Status]:
-    """Return the facts and what `status()` found. Raises BackportError."""
-    found = status()
-    starlette: typing.Any = importlib.import_module("starlette")
-    client = "httpx" if parse(found.starlette) >= HTTPX else "requests"
-    distributions = _distributions()
-    told: Facts = {
-        "python": platform.python_version(),
-        "executable": sys.executable,
-        "starlette": found.starlette,
-        "location": ", ".join(starlette.__path__),
-        "test_client": {
-            "package": client,
-            "version": distributions.get(client, (None, ()))[0],
-        },
-        "affected": found.affected,
-        "state": found.state,
-        "reason": found.reason,
-        "has_fix": found.has_fix,
-        "problem": _problem() if found.state == "not applied" else None,
-        "functions": [
-            {"name": name, "wrapped_by": wrappers(name)} for name in found.functions
-        ],
-        "notes": list(found.notes),
-        "held_by": []
-        if parse(found.starlette) >= FIXED
-        else list(_held_by(distributions)),
-    }
-    return told, found
+# A requirement on Starlette that names versions or an address.
+BOUND = re.compile(r"starlette\s*(\[.*?\])?\s*[(<>=!~@]", re.IGNORECASE)
+
+# The functions of a middleware that decide what becomes of early messages. Each release
+# has some of them.
+DECIDING = ("__call__", "asgi", "call_next")
 
 
-def _problem() -> typing.Optional[str]:
-    """Return why the backport cannot be applied, if so."""
-    try:
-        with applied():
-            return None
-    except BackportError as exc:
-        return str(exc)
+def facts(inspection: Inspection, backport: str) -> Iterator[Tuple[str, str]]:
+    """Yield titles and facts. `backport` is what there is to say about that."""
+    import starlette
+
+    found = inspection.status
+    yield "Python", "%s, %s" % (platform.python_version(), sys.executable)
+    yield "Starlette", "%s, %s" % (found.starlette, ", ".join(starlette.__path__))
+    if parse(found.starlette) < FIXED:
+        for holder in holders():
+            yield "Held by", holder
+        yield "", HOW_TO_LEAVE
+    if found.affected:
+        yield "Affected", "yes: as released, " + BUG
+    else:
+        yield "Affected", "no: " + found.reason
+    yield "Backport", backport
+    for target in inspection.targets:
+        yield "Function", "%s: %s" % (target.name, state_of(target))
+    for note in found.notes:
+        yield "Note", note
+    if found.affected:
+        for own in own_functions():
+            yield "Middleware", own
 
 
-def _distributions() -> typing.Dict[str, typing.Tuple[str, typing.Sequence[str]]]:
-    """Return version and requirements of what is installed, by name; nothing where Python < 3.8 has no way to tell."""
+def holders() -> List[str]:
+    """Return which packages require which versions of Starlette, in their own words."""
+    metadata = metadata_module()
+    if metadata is None:
+        return ["unknown: this Python has no importlib.metadata"]
+    found = []
+    for distribution in metadata.distributions():
+        # The metadata of some are missing or wrong.
+        with contextlib.suppress(Exception):
+            for requirement in distribution.requires or ():
+                if BOUND.match(requirement):
+                    holder = (distribution.metadata["Name"], distribution.version)
+                    text = "%s %s requires " % holder
+                    found.append(text + requirement + comment_on(requirement))
+    return sorted(found) or ["no package that is installed"]
+
+
+def metadata_module() -> Any:
     for name in ("importlib.metadata", "importlib_metadata"):
-        try:
-            metadata: typing.Any = importlib.import_module(name)
-        except ImportError:
-            continue
-        found = [
-            (d.metadata["Name"], (d.version, d.requires or ()))
-            for d in metadata.distributions()
-        ]
-        return {name.lower(): value for name, value in reversed(found) if name}
-    return {}
+        with contextlib.suppress(ImportError):
+            return importlib.import_module(name)
+    return None
 
 
-def _held_by(
-    distributions: typing.Mapping[str, typing.Tuple[str, typing.Sequence[str]]],
-) -> typing.Iterator[typing.Dict[str, typing.Optional[str]]]:
-    """Yield the distributions whose requirements keep Starlette below the release with the fix."""
-    for name, (version, requirements) in sorted(distributions.items()):
-        for requirement in requirements:
-            wanted, _, marker = requirement.partition(";")
-            match = re.match(
-                r"\s*starlette\s*(?:\[.*?\])?\s*\(?([^)]*)\)?\s*$", wanted, re.I
-            )
-            if (
-                match
-                and "extra" not in marker
-                and not all(map(_allows_fix, match.group(1).split(",")))
-            ):
-                specifier = "starlette" + match.group(1).replace(" ", "")
-                yield {
-                    "name": name,
-                    "version": version,
-                    "requires": specifier,
-                    "freed_by": FREED_BY.get(name),
-                }
+def comment_on(requirement: str) -> str:
+    """Return whether it allows the release with the fix, where that can be told."""
+    fixed = "%d.%d.%d" % FIXED
+    with contextlib.suppress(ImportError, ValueError):
+        from packaging.requirements import Requirement
+
+        parsed = Requirement(requirement)
+        if parsed.url is None:
+            allowed = parsed.specifier.contains(fixed)
+            return " (%s %s)" % ("allows" if allowed else "does not allow", fixed)
+    return ""
 
 
-def _allows_fix(clause: str) -> bool:
-    """Return whether one clause of a specifier, such as ``<0.23``, allows the release with the fix or a later one."""
-    match = re.match(r"\s*(===?|<=?|~=)\s*(\d+(?:\.\d+)*)", clause)
-    if match is None:  # A lower bound, an exclusion, or nothing at all.
-        return True
-    operator, numbers = (
-        match.group(1),
-        tuple(int(number) for number in match.group(2).split(".")),
+def state_of(target: Target) -> str:
+    """Return what has become of one function."""
+    if target.function is None:
+        return "replaced by %s, which hides it" % description_of(target.found)
+    state = "not changed" if target.swap is None else "changed"
+    if target.found is not target.function:
+        state += ", wrapped by " + description_of(target.found)
+    return state
+
+
+def own_functions() -> Iterator[str]:
+    """Yield which of the middleware classes that exist have functions of their own."""
+    base = sys.modules[BASE].BaseHTTPMiddleware
+    if not isinstance(base, type):
+        # Another tool has put an object in its place.
+        return
+    for cls in dict.fromkeys(subclasses_of(base)):
+        for name in DECIDING:
+            if has_own(cls, name, base):
+                yield (
+                    "%s has a %s of its own, which decides what becomes of early "
+                    "messages" % (dotted_name(cls), name)
+                )
+
+
+def subclasses_of(cls: Type[object]) -> Iterator[Type[object]]:
+    for subclass in cls.__subclasses__():
+        yield subclass
+        yield from subclasses_of(subclass)
+
+
+def has_own(cls: type, name: str, base: type) -> bool:
+    """Whether `cls` replaces the function `name` of `base`, if that has one."""
+    function = inspect.getattr_static(cls, name, None)
+    if function is vars(base).get(name) or name not in vars(base):
+        return False
+    # Tools such as sentry-sdk put wrappers of the function of `base` into `cls`.
+    return (
+        find_behind(function, sys.modules[BASE], "BaseHTTPMiddleware." + name) is None
     )
-    if operator == "~=":  # As ``==1.2.*`` for ``~=1.2.3``.
-        return numbers[:-1] >= FIXED[: len(numbers) - 1]
-    return numbers > FIXED if operator == "<" else numbers >= FIXED[: len(numbers)]

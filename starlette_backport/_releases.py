@@ -24,10 +24,6 @@ FIXED = (0, 24, 0)
 FIX_MARK = "http.response.debug"
 #: What `BASE` imports where it was built with ``patches/``.
 PATCHED = "_early_messages"
-#: The first release whose test client needs httpx, and not requests.
-HTTPX = (0, 21, 0)
-#: The first releases of other packages that allow one with the fix.
-FREED_BY = {"fastapi": "FastAPI 0.91.0"}
 
 
 class Replacement(NamedTuple):

@@ -1,182 +1,122 @@
-"""The minimal reproduction of Starlette issue #472, a template behind a middleware, in processes of their own."""
+"""The minimal reproduction of Starlette issue #472, in a process of its own.
 
-import importlib
+It is a page that renders a template, behind a ``BaseHTTPMiddleware``.
+"""
+
 import json
 import os
 import subprocess
 import sys
-import tempfile
 import traceback
-import typing
+from typing import Any, Dict
 
-from ._application import UsageError
+from ._early_messages import BackportError
+from ._inspection import DISABLE
 
-Facts = typing.Dict[str, typing.Any]
+Result = Dict[str, Any]
 
-TEMPLATE = "<h1>Hello, {{ name }}!</h1>"
-
-# What the newest of these packages no longer do for old releases of Starlette: where it shows, and what to install.
-_TOO_NEW = {
-    "contextfunction": "jinja2<3.1",
-    "start_blocking_portal": "anyio<4",
-    "unexpected keyword argument 'app'": "httpx<0.28",
+# Old releases of Starlette do not work with the newest releases of these packages.
+OLD_ENOUGH = {"anyio": "anyio<4", "httpx": "httpx<0.28", "jinja2": "jinja2<3.1"}
+SIGNS_OF_TOO_NEW = {
+    "start_blocking_portal": "anyio",
+    "unexpected keyword argument 'app'": "httpx",
 }
 
-
-class Missing(Exception):
-    """Requirements of the reproduction that are not installed."""
-
-
-def verify(starlette: str) -> Facts:
-    """Return what comes of the reproduction without and with the backport. Raises UsageError."""
-    return {
-        "starlette": starlette,
-        "without": _in_process(False),
-        "with": _in_process(True),
-    }
+PROGRAM = """\
+import sys
+sys.path[:] = %a
+from starlette_backport._reproduction import main
+main(with_backport=%a)
+"""
 
 
-def _in_process(backport: bool) -> Facts:
-    """Run `main` in a process that finds modules where this one does."""
-    code = "import sys; sys.path[:] = %r; from starlette_backport._reproduction import main; main(%r)"
-    process = subprocess.Popen(
-        [
-            sys.executable,
-            *["-O"] * sys.flags.optimize,
-            "-c",
-            code % (sys.path, backport),
-        ],
-        env={
-            name: value
-            for name, value in os.environ.items()
-            if name != "STARLETTE_BACKPORT_DISABLE"
-        },
+class CannotRun(Exception):
+    """Why the reproduction cannot run here, and what to do."""
+
+
+def run(with_backport: bool) -> Result:
+    """Run `main` in a process that finds modules where this one does.
+
+    Raises CannotRun.
+    """
+    options = ["-O"] * sys.flags.optimize
+    # Warnings would be those of other packages, and as errors they would fail it.
+    options += ["-W", "ignore"]
+    process = subprocess.run(
+        [sys.executable, *options, "-c", PROGRAM % (sys.path, with_backport)],
+        env=dict(os.environ, **{DISABLE: ""}),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         universal_newlines=True,
     )
-    output, errors = process.communicate()
-    if process.returncode:
-        raise UsageError("The reproduction stopped with an error:\n%s" % errors.strip())
-    facts: Facts = json.loads(output.splitlines()[-1])
-    if "missing" in facts:
-        wanted = " ".join("'%s'" % requirement for requirement in facts["missing"])
-        raise UsageError(
-            "The reproduction needs more packages:\n%s -m pip install %s"
-            % (sys.executable, wanted)
+    if process.returncode != 0:
+        raise CannotRun("The reproduction stopped.\n" + process.stderr.strip())
+    result: Result = json.loads(process.stdout.splitlines()[-1])
+    if "missing" in result:
+        wanted = OLD_ENOUGH.get(result["missing"], result["missing"])
+        raise CannotRun(
+            "The reproduction needs another package:\n"
+            "%s -m pip install '%s'" % (sys.executable, wanted)
         )
-    return facts
+    return result
 
 
-def main(backport: bool) -> None:
-    """Print what comes of the reproduction as JSON: the last line, whatever else is printed."""
-    from . import BackportError, apply
+def main(with_backport: bool) -> None:
+    """Run the reproduction, and print its result as JSON, in a line of its own."""
+    from . import apply
 
     try:
-        if backport:
+        if with_backport:
             apply()
-        result = reproduce()
-    except BackportError as exc:
-        result = {"works": False, "error": type(exc).__name__, "message": str(exc)}
-    sys.stdout.write("\n" + json.dumps(result) + "\n")
+        result: Result = {"works": True, "says": "works: " + get_page()}
+    except ModuleNotFoundError as exc:
+        result = {"missing": exc.name}
+    except Exception as exc:
+        result = result_of_error(exc)
+    print("\n" + json.dumps(result))
 
 
-def reproduce() -> Facts:
-    """Return what comes of it: the status and the template, an error and its place, or what is missing."""
-    with tempfile.TemporaryDirectory() as directory:
-        with open(os.path.join(directory, "index.html"), "w") as file:
-            file.write(TEMPLATE)
-        try:
-            response = _client(directory).get("/")
-            return {
-                "works": True,
-                "status": response.status_code,
-                "template": response.template.name,
-            }
-        except Missing as exc:
-            return {"missing": exc.args[0]}
-        except Exception as exc:
-            return _failed(exc)
-
-
-def _client(directory: str) -> typing.Any:
-    """Return a test client for the application. Raises Missing."""
-    modules: typing.Dict[str, typing.Any] = {}
-    missing = []
-    for name in (
-        "jinja2",
-        "starlette.applications",
-        "starlette.middleware.base",
-        "starlette.testclient",
-    ):
-        try:
-            modules[name.split(".")[-1]] = importlib.import_module(name)
-        except ImportError as exc:
-            missing.append(exc.name or name)
-        except RuntimeError:  # How later releases put it.
-            missing.append("httpx")
-    if missing:
-        # All at once: with those that are too new, where an old release needs an old one.
-        raise Missing([_old_enough(name) for name in missing])
+def get_page() -> str:
+    """Get the page with the test client, and return what that says about it."""
+    import jinja2
+    from starlette.applications import Starlette
+    from starlette.middleware.base import BaseHTTPMiddleware
+    from starlette.testclient import TestClient
 
     try:
-        templating: typing.Any = importlib.import_module("starlette.templating")
-    except ImportError:  # Up to 0.10.3 the application has the templates.
-        responses: typing.Any = importlib.import_module("starlette.responses")
-        app = modules["applications"].Starlette(template_directory=directory)
+        from starlette.templating import _TemplateResponse as TemplateResponse
+    except ImportError:
+        # Up to Starlette 0.10.3
+        from starlette.responses import TemplateResponse
 
-        def render(request: typing.Any, name: str, context: typing.Any) -> typing.Any:
-            return responses.TemplateResponse(app.get_template(name), context)
+    loader = jinja2.DictLoader({"index.html": "<h1>Hello, {{ name }}!</h1>"})
+    template = jinja2.Environment(loader=loader).get_template("index.html")
 
-    else:
-        app = modules["applications"].Starlette()
-        templates = templating.Jinja2Templates(directory=directory)
+    async def page(request: Any) -> Any:
+        return TemplateResponse(template, {"request": request, "name": "World"})
 
-        def render(request: typing.Any, name: str, context: typing.Any) -> typing.Any:
-            # Since 1.0 the request comes first.
-            takes_request = (
-                templates.TemplateResponse.__code__.co_varnames[1] == "request"
-            )
-            return templates.TemplateResponse(
-                *([request] * takes_request), name, context
-            )
-
-    async def pass_through(request: typing.Any, call_next: typing.Any) -> typing.Any:
+    async def pass_through(request: Any, call_next: Any) -> Any:
         return await call_next(request)
 
-    async def homepage(request: typing.Any) -> typing.Any:
-        return render(request, "index.html", {"request": request, "name": "World"})
-
-    app.add_route("/", homepage)
-    app.add_middleware(modules["base"].BaseHTTPMiddleware, dispatch=pass_through)
-    return modules["testclient"].TestClient(app)
-
-
-def _old_enough(package: str) -> str:
-    """Return the requirement for `package` that the releases take which do not have the fix."""
-    from . import _releases, status
-
-    bounds = {
-        requirement.split("<")[0]: requirement for requirement in _TOO_NEW.values()
-    }
-    return (
-        bounds.get(package, package)
-        if _releases.parse(status().starlette) < _releases.FIXED
-        else package
-    )
+    app = Starlette()
+    app.add_route("/", page)
+    app.add_middleware(BaseHTTPMiddleware, dispatch=pass_through)
+    response = TestClient(app).get("/")
+    facts = (response.status_code, response.template.name)
+    return "status %s, response.template.name == %r" % facts
 
 
-def _failed(error: Exception) -> Facts:
+def result_of_error(error: Any) -> Result:
+    # With anyio 4, an error behind a middleware comes in a group.
+    while len(getattr(error, "exceptions", ())) == 1:
+        (error,) = error.exceptions
     last = traceback.extract_tb(error.__traceback__)[-1]
-    for text, requirement in _TOO_NEW.items():
-        if text in "%s %s" % (error, last.line):
-            return {"missing": [requirement]}
-    place = last.filename.replace(os.sep, "/").split("/site-packages/")[-1]
-    where = "%s, line %s, in %s" % (place, last.lineno, last.name)
-    return {
-        "works": False,
-        "error": type(error).__name__,
-        "message": str(error),
-        "where": where,
-        "line": last.line,
-    }
+    for sign, package in SIGNS_OF_TOO_NEW.items():
+        if sign in "%s %s" % (error, last.line):
+            return {"missing": package}
+    text = traceback.format_exception_only(type(error), error)[-1].strip()
+    if not isinstance(error, BackportError):
+        file = last.filename.replace(os.sep, "/").split("/site-packages/")[-1]
+        place = (file, last.lineno, last.name, last.line)
+        text += " in %s, line %s, in %s: %s" % place
+    return {"works": False, "says": "fails: " + text}
