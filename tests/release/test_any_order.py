@@ -17,7 +17,7 @@ import threading
 from unittest import mock
 
 import support
-from drawing import CARRYING, DROPPING, TWICE, cases, clients, nothing, something
+from drawing import OTHERS, cases, clients, nothing, something
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
@@ -40,13 +40,13 @@ import starlette_backport
 
 CHANGED = [MIDDLEWARE, TEMPLATE_RESPONSE]
 ATTRIBUTES = [
-    "code",
-    "defaults",
-    "kwdefaults",
-    "closure",
-    "globals",
-    "name",
-    "qualname",
+    "__code__",
+    "__defaults__",
+    "__kwdefaults__",
+    "__closure__",
+    "__globals__",
+    "__name__",
+    "__qualname__",
 ]
 
 # A request that shows whether the middleware carries messages.
@@ -72,7 +72,7 @@ class Function:
         self.known_by = set()
 
     def attributes(self):
-        found = [getattr(self.function, "__%s__" % name) for name in ATTRIBUTES]
+        found = [getattr(self.function, name) for name in ATTRIBUTES]
         return [*found, dict(vars(self.function))]
 
     def check(self):
@@ -146,9 +146,8 @@ def at_once(functions):
 copies = st.integers(0, 1)
 places = st.sampled_from(CHANGED)
 # Of calls at once, nobody knows which one begins first.
-layers = CARRYING * 2 + TWICE + DROPPING
 requests = st.tuples(
-    cases(clients(something | nothing), layers=layers), st.integers(0, 3), copies
+    cases(clients(something | nothing), others=OTHERS), st.integers(0, 3), copies
 )
 
 

@@ -80,57 +80,6 @@ def test_a_response_that_the_middleware_replaces_takes_its_messages_with_it(
     assert content_of(messages) == content
 
 
-async def other_headers(response):
-    response.raw_headers = [(b"x-new", b"1")]
-
-
-async def changed_headers(response):
-    response.headers["x-new"] = "1"
-    del response.headers["x-old"]
-
-
-async def body_read_as_a_whole(response):
-    content = b"".join([chunk async for chunk in response.body_iterator])
-
-    async def again():
-        yield content + b"!"
-
-    response.body_iterator = again()
-
-
-@pytest.mark.parametrize("layers", [0, 1])
-@pytest.mark.parametrize(
-    ("change", "headers", "content"),
-    [
-        (other_headers, [(b"x-new", b"1")], b"ab"),
-        (changed_headers, [(b"x-new", b"1")], b"ab"),
-        (body_read_as_a_whole, [(b"x-old", b"1")], b"ab!"),
-    ],
-)
-def test_a_response_that_the_middleware_changes_keeps_its_messages(
-    change, headers, content, layers
-):
-    @middleware
-    async def changing(self, request, call_next):
-        response = await call_next(request)
-        await change(response)
-        return response
-
-    app = changing(
-        sending(
-            PUSH,
-            DEBUG,
-            dict(START, headers=[(b"x-old", b"1")]),
-            body(b"a", True),
-            body(b"b"),
-        )
-    )
-    messages = messages_of(PassThrough(app) if layers else app)
-    assert messages[:2] == [PUSH, DEBUG]
-    assert messages[2]["headers"] == headers
-    assert content_of(messages) == content
-
-
 async def awaited(response, channels):
     await response(*channels)
 
@@ -310,20 +259,6 @@ def test_concurrent_requests_do_not_mix():
         assert error is None
         assert messages[:2] == [{"type": "x.number", "number": str(number)}, DEBUG]
         assert content_of(messages) == b"%d." % number
-
-
-def test_one_dictionary_that_the_application_uses_for_all_messages():
-    async def program(scope, receive, send):
-        message = {}
-        for content in (DEBUG, PUSH, start(), body(b"one", True), BODY):
-            message.clear()
-            message.update(content)
-            await send(message)
-            await asyncio.sleep(0)
-
-    messages = messages_of(PassThrough(raw(program)))
-    assert messages[:2] == [DEBUG, PUSH]
-    assert messages[2]["type"] == "http.response.start"
 
 
 @pytest.mark.parametrize("early", [[], [PUSH]], ids=["nothing early", "early"])
