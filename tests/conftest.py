@@ -46,6 +46,8 @@ def pytest_configure(config):
         "quick",
         max_examples=100 if whole else 25,
         stateful_step_count=20,
+        # In CI, a commit is tested with the same examples each time.
+        derandomize="CI" in os.environ,
         # Timings vary with the machine.
         deadline=None,
         print_blob=True,
