@@ -300,10 +300,12 @@ def fork(session):
             for python in (fitting[0], fitting[-1]):
                 cells[f"{release}-{python}"] = (release, python)
 
+    arguments = session.posargs or ["tests/release", "tests/process/test_fork.py"]
+
     def run(release, python):
         environment = make(session, python, release, python)
         (build,) = out.glob(f"starlette-{release}+*.whl")
-        run_tests(session, environment, release, python, session.posargs, str(build))
+        run_tests(session, environment, release, python, arguments, str(build))
 
     run_each(session, run, cells)
 
