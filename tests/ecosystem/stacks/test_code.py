@@ -112,9 +112,10 @@ def test_ddtrace_and_revert(function, monkeypatch):
 
     starlette_backport.revert()
     assert function.__code__ is wrapped
-    assert starlette_backport.status().notes == (note,)
+    # The other function has its own code back.
+    assert note in starlette_backport.status().notes
 
     unwrap(function, pass_on)
-    assert starlette_backport.status().notes == ()
+    assert note not in starlette_backport.status().notes
     starlette_backport.revert()
     check_not_applied(function, released)
