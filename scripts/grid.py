@@ -18,7 +18,7 @@ LEGEND = [
     (GREY, "Starlette 0.20.0 and later do not support Python 3.6"),
     (
         GREY,
-        "0.13.3 to 0.13.8 fail by themselves on Python 3.11 and later",
+        "0.13.3 to 0.13.8 fail by themselves on Python 3.11 and later; not run on PyPy",
     ),
 ]
 
