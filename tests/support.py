@@ -3,10 +3,13 @@
 import asyncio
 import importlib
 import os
+import pathlib
 import re
 import subprocess
 import sys
+import textwrap
 import types
+import warnings
 from unittest import mock
 
 import starlette
@@ -33,11 +36,8 @@ UnexpectedMessageError = (
     starlette.middleware.base._early_messages if FORK else starlette_backport
 ).UnexpectedMessageError
 ASGI2 = NUMBERS < (0, 12, 0)
-QUEUE = NUMBERS < (
-    0,
-    15,
-    0,
-)  # Hands messages over through a queue; from 0.15.0 on through a memory stream.
+# Hands messages over through a queue; from 0.15.0 on through a memory stream.
+QUEUE = NUMBERS < (0, 15, 0)
 # Responses send themselves by a method of this name, and not in `__call__`.
 HAS_STREAM_RESPONSE = hasattr(starlette.responses.StreamingResponse, "stream_response")
 
@@ -53,7 +53,8 @@ UNKNOWN = {"type": "x.unknown"}
 # The last release of each form: for what takes long and hardly depends on the release.
 LAST_OF_FORM = ("0.11.4", "0.14.2", "0.23.1")
 
-REPOSITORY = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+TESTS = os.path.dirname(os.path.abspath(__file__))
+REPOSITORY = os.path.dirname(TESTS)
 
 
 def only_if(condition):
@@ -153,7 +154,8 @@ async def exchange(app, scope=None, received=None):
     async def receive():
         if requests:
             return requests.pop()
-        await asyncio.Event().wait()  # The client stays until it has got its response.
+        # The client stays until it has got its response.
+        await asyncio.Event().wait()
 
     async def send(message):
         received.append(dict(message))
@@ -169,9 +171,8 @@ async def failure(coroutine):
         await coroutine
     except (asyncio.CancelledError, KeyboardInterrupt, SystemExit):
         raise
-    except (
-        BaseException
-    ) as exc:  # anyio 3 has groups of exceptions that are not an Exception.
+    except BaseException as exc:
+        # anyio 3 has groups of exceptions that are not an Exception.
         return exc
     return None
 
@@ -214,7 +215,7 @@ PARTS = [
 
 
 def parts_of(function):
-    """Return copies of all that can be changed in a function."""
+    """Return copies of all that can be changed in a function, its code first."""
     values = [getattr(function, name) for name in PARTS]
     return [dict(v) if isinstance(v, dict) else v for v in values]
 
@@ -237,27 +238,64 @@ def second_copy():
         return importlib.import_module("starlette_backport")
 
 
-def python(code, *flags, path=(), env=None, check=True):
-    """Run `code` in a Python process of its own."""
-    environment = dict(os.environ, **(env or {}))
-    if path:
-        environment["PYTHONPATH"] = os.pathsep.join(
-            [str(p) for p in path] + os.environ.get("PYTHONPATH", "").split(os.pathsep)
-        )
-    process = subprocess.run(
-        [sys.executable, *flags, "-c", code],
-        # Python looks for modules there first. So it finds `support`, and the package
-        # that is installed, not that of the checkout.
-        cwd=os.path.dirname(os.path.abspath(__file__)),
-        env=environment,
+def check_not_needed(reason, has_fix=True):
+    """Check that nothing is changed. If it has the fix, the first call is to warn."""
+    version = starlette.__version__
+    members = vars(BaseHTTPMiddleware).values()
+    functions = [member for member in members if hasattr(member, "__code__")]
+    before = [parts_of(function) for function in functions]
+    for first in "apply", "applied":
+        # The copy that the tests import may have warned before.
+        package = second_copy()
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            for call in (first, "apply", "applied"):
+                if call == "apply":
+                    status = package.apply()
+                else:
+                    with package.applied() as status:
+                        pass
+        assert status == package.status()
+        assert status == (version, False, "not needed", reason, (), ())
+        assert status.has_fix is has_fix
+        categories = [warning.category for warning in caught]
+        assert categories == [package.BackportNotNeededWarning] * has_fix
+        for warning in caught:
+            assert warning.filename == __file__
+            assert "Remove the package" in str(warning.message)
+    assert [parts_of(function) for function in functions] == before
+    assert starlette.__version__ == version
+
+
+def snippet(page, language, text):
+    """Return the one snippet of `page` in `language` that contains `text`."""
+    content = pathlib.Path(REPOSITORY, page).read_text("utf-8")
+    blocks = re.findall(r"(?ms)^ *```%s\n(.*?)^ *```$" % language, content)
+    (code,) = [block for block in blocks if text in block]
+    return textwrap.dedent(code)
+
+
+def run_process(*command, cwd=TESTS, **variables):
+    """Run a command in the folder `cwd`; return the process, with what it printed."""
+    return subprocess.run(
+        command,
+        cwd=str(cwd),
+        env=dict(os.environ, **variables),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         universal_newlines=True,
-        timeout=120,
+        timeout=300,
     )
-    if check and process.returncode:
-        raise AssertionError(
-            "exit status %d\n%s\n%s"
-            % (process.returncode, process.stdout, process.stderr)
-        )
+
+
+def python(code, *flags, path=()):
+    """Run `code` in a Python process of its own, and check that it succeeds.
+
+    There it can import this module, and finds the package that is installed, not that
+    of the checkout.
+    """
+    paths = [*map(str, path), os.environ.get("PYTHONPATH", "")]
+    paths = os.pathsep.join(filter(None, paths))
+    process = run_process(sys.executable, *flags, "-c", code, PYTHONPATH=paths)
+    assert process.returncode == 0, process
     return process

@@ -2,7 +2,6 @@
 
 import os
 import re
-import subprocess
 import sys
 from typing import NamedTuple
 
@@ -15,6 +14,7 @@ from support import (
     NUMBERS,
     RELEASE,
     TemplateResponse,
+    run_process,
 )
 
 import starlette_backport
@@ -57,15 +57,8 @@ def cli(tmp_path):
             path = tmp_path / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(content, encoding="utf-8")
-        process = subprocess.run(
-            [sys.executable, *command, *arguments],
-            cwd=str(tmp_path),
-            env=dict(os.environ, **variables),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            universal_newlines=True,
-            timeout=120,
-        )
+        command = [sys.executable, *command, *arguments]
+        process = run_process(*command, cwd=tmp_path, **variables)
         return Result(process.returncode, process.stdout, process.stderr)
 
     return run

@@ -2,24 +2,15 @@
 
 import pathlib
 import re
-import subprocess
 import sys
-import textwrap
 from unittest import mock
 
 import pytest
-from support import RELEASE, REPOSITORY, python
+from support import RELEASE, REPOSITORY, python, run_process, snippet
 
 ROOT = pathlib.Path(REPOSITORY)
 FILES = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), ROOT / "patches" / "README.md"]
 PAGES = {file.relative_to(ROOT).as_posix(): file.read_text("utf-8") for file in FILES}
-
-
-def snippet(page, language, text):
-    """Return the one snippet of `page` in `language` that contains `text`."""
-    blocks = re.findall(r"(?ms)^ *```%s\n(.*?)^ *```$" % language, PAGES[page])
-    (code,) = [block for block in blocks if text in block]
-    return textwrap.dedent(code)
 
 
 APPLY = snippet("README.md", "python", "starlette_backport.apply()")
@@ -87,15 +78,8 @@ def project(tmp_path):
 
 def run(project, *arguments):
     """Run Python in the project; return its exit status and what it printed."""
-    process = subprocess.run(
-        [sys.executable, *arguments],
-        cwd=str(project),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        universal_newlines=True,
-        timeout=120,
-    )
-    return process.returncode, process.stdout
+    process = run_process(sys.executable, *arguments, cwd=project)
+    return process.returncode, process.stdout + process.stderr
 
 
 def run_pytest(project):

@@ -5,11 +5,8 @@ without it where Starlette has the fix. They turn red where `AFFECTED` is false.
 """
 
 import os
-import pathlib
-import re
 import shlex
 import shutil
-import subprocess
 import sys
 import textwrap
 import types
@@ -26,19 +23,20 @@ from support import (
     DEBUG,
     NUMBERS,
     PUSH,
-    REPOSITORY,
     START,
     PassThrough,
     TemplateResponse,
     http_scope,
     leaves,
     raw,
+    run_process,
     sending,
     serve,
+    snippet,
     types_of,
 )
 
-PAGE = pathlib.Path(REPOSITORY, "docs", "leaving.md").read_text("utf-8")
+PAGE = "docs/leaving.md"
 OLD_MESSAGE = {"type": "http.response.template", "template": "page", "context": {}}
 
 
@@ -46,13 +44,6 @@ OLD_MESSAGE = {"type": "http.response.template", "template": "page", "context": 
 def backport(request):
     if AFFECTED:
         request.getfixturevalue("patched")
-
-
-def snippet(language, text):
-    """Return the one snippet of the page in `language` that contains `text`."""
-    blocks = re.findall(r"(?ms)^```%s\n(.*?)^```$" % language, PAGE)
-    (code,) = [block for block in blocks if text in block]
-    return code
 
 
 def template_page(scope):
@@ -115,7 +106,7 @@ def test_response_class_of_your_own():
             await send(dict(BODY))
 
     code = "class PageOfYourOwn(Page):\n" + textwrap.indent(
-        snippet("python", "http.response.debug"), "    "
+        snippet(PAGE, "python", "http.response.debug"), "    "
     )
     namespace = {"Page": Page}
     exec(code, namespace)
@@ -180,16 +171,8 @@ def project(tmp_path):
 
 def run(project, *command, **variables):
     """Run a command in the project; return its exit status and what it printed."""
-    process = subprocess.run(
-        command,
-        cwd=str(project),
-        env=dict(os.environ, **variables),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        universal_newlines=True,
-        timeout=300,
-    )
-    return process.returncode, process.stdout
+    process = run_process(*command, cwd=project, **variables)
+    return process.returncode, process.stdout + process.stderr
 
 
 def find_installer(project):
@@ -211,7 +194,7 @@ def test_rehearsal(project):
     if installer is None:
         assert "CI" not in os.environ
         pytest.skip("needs uv or pip, and a package index")
-    install, rehearse = snippet("console", "--target").splitlines()
+    install, rehearse = snippet(PAGE, "console", "--target").splitlines()
     prefix, _, arguments = install.partition(" install ")
     assert prefix == "$ pip"
     status, output = run(project, *installer, *shlex.split(arguments))

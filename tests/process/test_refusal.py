@@ -5,7 +5,6 @@ import importlib
 import pathlib
 import shutil
 import sys
-import warnings
 import zipfile
 from unittest import mock
 
@@ -16,9 +15,9 @@ from support import (
     CARRIER,
     RELEASE,
     TemplateResponse,
+    check_not_needed,
     only_if,
     python,
-    second_copy,
 )
 
 import starlette_backport
@@ -173,29 +172,6 @@ def test_a_version_with_a_suffix_is_accepted(monkeypatch):
 
 
 # Builds that have the fix.
-
-
-def check_not_needed(reason):
-    """Check that nothing is changed, and that the first call warns."""
-    before = code()
-    for first in "apply", "applied":
-        package = second_copy()  # Another one may have warned before.
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always")
-            for call in (first, "apply", "applied"):
-                if call == "apply":
-                    status = package.apply()
-                else:
-                    with package.applied() as status:
-                        pass
-        (warning,) = caught
-        assert warning.category is package.BackportNotNeededWarning
-        assert warning.filename == __file__
-        assert "Remove the package" in str(warning.message)
-        assert status == package.status()
-        assert status == (starlette.__version__, False, "not needed", reason, (), ())
-        assert status.has_fix
-    assert code() is before
 
 
 def test_an_edited_file_that_knows_the_debug_message_has_the_fix(edit):

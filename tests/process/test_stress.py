@@ -28,8 +28,8 @@ from support import (
     http_scope,
     leaves,
     middleware,
-    python,
     raw,
+    run_process,
 )
 from watchdog import Watchdog, tasks
 
@@ -324,9 +324,9 @@ def test_the_watchdog_tells_what_is_blocked():
     names = ["blocks_its_task", "blocks_the_loop", "blocks_the_interpreter"]
     begin = time.time()
     with concurrent.futures.ThreadPoolExecutor() as pool:
-        processes = list(
-            pool.map(lambda name: python(BLOCKED.format(name), check=False), names)
-        )
+        programs = [BLOCKED.format(name) for name in names]
+        command = (sys.executable, "-c")
+        processes = list(pool.map(lambda each: run_process(*command, each), programs))
     assert time.time() - begin < 30
     for name, process in zip(names, processes):
         assert process.returncode == 1

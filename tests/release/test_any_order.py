@@ -39,16 +39,6 @@ from model import (
 import starlette_backport
 
 CHANGED = [MIDDLEWARE, TEMPLATE_RESPONSE]
-ATTRIBUTES = [
-    "__code__",
-    "__defaults__",
-    "__kwdefaults__",
-    "__closure__",
-    "__globals__",
-    "__name__",
-    "__qualname__",
-]
-
 # A request that shows whether the middleware carries messages.
 EARLY = {"type": PUSH, "path": "/style.css"}
 PROBE = Case(
@@ -65,15 +55,11 @@ class Function:
         self.owner = changed.owner()
         self.name = changed.name
         self.function = vars(self.owner)[changed.name]
-        self.found = self.attributes()
+        self.found = support.parts_of(self.function)
         #: Who wants it to be changed.
         self.holders = set()
         #: The copies of the package that have changed it, or kept it changed.
         self.known_by = set()
-
-    def attributes(self):
-        found = [getattr(self.function, name) for name in ATTRIBUTES]
-        return [*found, dict(vars(self.function))]
 
     def check(self):
         if self.holders:
@@ -81,7 +67,7 @@ class Function:
             assert "starlette_backport" in self.function.__kwdefaults__
         else:
             assert self.function.__code__ is self.found[0]
-            assert self.attributes() == self.found
+            assert support.parts_of(self.function) == self.found
 
 
 class Flight(Hooks):
