@@ -29,7 +29,6 @@ if hasattr(StreamingResponse, "stream_response"):
 # At most one of these in each request: behind them, little else is seen.
 OTHERS = [
     model.SendsTheResponseTwice(),
-    model.SendsTheResponseTwice(),
     model.CallsTwice(0),
     model.CallsTwice(1),
     model.MakesANewResponse(),

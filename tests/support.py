@@ -38,8 +38,6 @@ UnexpectedMessageError = (
 ASGI2 = NUMBERS < (0, 12, 0)
 # Hands messages over through a queue; from 0.15.0 on through a memory stream.
 QUEUE = NUMBERS < (0, 15, 0)
-# Responses send themselves by a method of this name, and not in `__call__`.
-HAS_STREAM_RESPONSE = hasattr(starlette.responses.StreamingResponse, "stream_response")
 
 # The function that takes the application's messages.
 CARRIER = "call_next" if QUEUE else "__call__"
@@ -207,7 +205,6 @@ PARTS = [
     "__defaults__",
     "__kwdefaults__",
     "__closure__",
-    "__globals__",
     "__name__",
     "__qualname__",
     "__dict__",

@@ -266,11 +266,14 @@ class AnyOrder(RuleBasedStateMachine):
         self.wrappers.append(mock.patch.object(owner, place.name, wrapper))
         self.wrappers[-1].start()
 
-    @rule(request=requests, place=places)
-    def import_anew(self, request, place):
+    @rule(request=requests, place=places, how=st.sampled_from(["reload", "import"]))
+    def import_anew(self, request, place, how):
         self.ask(*request)
-        del sys.modules[place.module]
-        importlib.import_module(place.module)
+        if how == "reload":
+            importlib.reload(sys.modules[place.module])
+        else:
+            del sys.modules[place.module]
+            importlib.import_module(place.module)
         self.current[place] = Function(place)
         self.functions.append(self.current[place])
 
@@ -312,5 +315,6 @@ class AnyOrder(RuleBasedStateMachine):
 
 
 # Each example has many steps, and the invariant is checked after each of them.
-AnyOrder.TestCase.settings = settings(max_examples=settings().max_examples * 3 // 10)
+max_examples = max(25, settings().max_examples * 3 // 10)
+AnyOrder.TestCase.settings = settings(max_examples=max_examples)
 TestAnyOrder = support.needs_unpatched(AnyOrder.TestCase)

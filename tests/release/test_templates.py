@@ -1,12 +1,12 @@
 """Template responses, through the release's test client and by message (point 5)."""
 
 import asyncio
-import threading
+import concurrent.futures
 
 import pytest
 from starlette.applications import Starlette
 from starlette.middleware.gzip import GZipMiddleware
-from starlette.responses import PlainTextResponse, Response
+from starlette.responses import Response
 from starlette.testclient import TestClient
 from support import (
     ASGI2,
@@ -48,12 +48,8 @@ def app(render):
     app = Starlette()
 
     async def page(request):
-        context = {
-            "request": request,
-            "name": request.query_params.get("name", "World"),
-        }
-        context["filling"] = "x" * int(request.query_params.get("filling", "0"))
-        return render("page.html", context)
+        context = {"request": request, "name": "World", "filling": ""}
+        return render("page.html", {**context, **request.query_params})
 
     app.add_route("/page", page)
     return app
@@ -93,27 +89,18 @@ def test_a_mounted_application(patched, app, place):
     check(TestClient(main).get("/sub/page"))
 
 
-@pytest.mark.parametrize("answer", ["text", "template"])
-def test_a_middleware_that_answers_itself(patched, app, render, answer):
+def test_a_middleware_that_answers_with_a_template_itself(patched, app, render):
     @middleware
     async def replacing(self, request, call_next):
         await call_next(request)
-        own = {"request": request, "name": "own"}
-        return (
-            PlainTextResponse("other") if answer == "text" else render("page.html", own)
-        )
+        return render("page.html", {"request": request, "name": "own"})
 
     app.add_middleware(replacing)
     app.add_middleware(PassThrough)
-    response = TestClient(app).get("/page")
-    if answer == "template":
-        check(response, "own")
-    else:
-        assert response.text == "other"
-        assert not hasattr(response, "template")
+    check(TestClient(app).get("/page"), "own")
 
 
-@pytest.mark.parametrize("filling", [0, 5000], ids=["too small", "compressed"])
+@pytest.mark.parametrize("filling", ["", "x" * 5000], ids=["too small", "compressed"])
 @pytest.mark.parametrize("place", ["inside", "outside", "between", "alone"])
 def test_behind_gzip_the_page_has_no_template(patched, app, place, filling):
     """As on 0.24.0: gzip drops the message, unless the client refuses gzip."""
@@ -123,7 +110,7 @@ def test_behind_gzip_the_page_has_no_template(patched, app, place, filling):
     if place in ("inside", "between"):
         app.add_middleware(PassThrough)
     client = TestClient(app)
-    path = "/page?filling=%d" % filling
+    path = "/page?filling=" + filling
     response = client.get(path)
     assert "<h1>Hello, World!</h1>" in response.text
     assert not hasattr(response, "template")
@@ -135,24 +122,17 @@ def test_behind_gzip_the_page_has_no_template(patched, app, place, filling):
 def test_many_clients_in_threads(patched, app):
     app.add_middleware(PassThrough)
     app.add_middleware(PassThrough)
-    check(TestClient(app).get("/page"))  # Builds the middleware stack.
-    errors = []
+    # This builds the middleware stack.
+    check(TestClient(app).get("/page"))
 
     def client(number):
-        try:
-            asyncio.set_event_loop(asyncio.new_event_loop())
-            check(TestClient(app).get("/page?name=%d" % number), str(number))
-        except BaseException as exc:
-            errors.append(exc)
-        finally:
-            asyncio.get_event_loop().close()
+        loop = asyncio.new_event_loop()
+        asyncio.set_event_loop(loop)
+        check(TestClient(app).get("/page?name=%d" % number), str(number))
+        loop.close()
 
-    threads = [threading.Thread(target=client, args=(number,)) for number in range(20)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(60)
-    assert errors == []
+    with concurrent.futures.ThreadPoolExecutor(20) as pool:
+        list(pool.map(client, range(20)))
 
 
 TEMPLATE, DEBUG = "http.response.template", "http.response.debug"
@@ -204,7 +184,8 @@ def test_where_no_template_is_offered_the_response_is_the_unpatched_one(
         assert serve(app, dict(scope)) == unpatched
 
 
-@only_if(NUMBERS >= (0, 10, 4))  # Before, a context without a request is refused.
+# Up to 0.10.3, a context without a request is refused.
+@only_if(NUMBERS >= (0, 10, 4))
 def test_a_template_response_without_a_request_in_its_context(patched):
     class Template:
         name = "bare"
@@ -261,7 +242,8 @@ print(error is None and messages[0] == PUSH)
 """
 
 
-@only_if(RELEASE != "0.10.4")  # It cannot be imported without jinja2 itself.
+# 0.10.4 cannot be imported without jinja2 itself.
+@only_if(RELEASE != "0.10.4")
 def test_without_jinja2_the_rest_is_carried():
     state, notes, carries = python(WITHOUT_JINJA2).stdout.splitlines()
     assert state == ("not needed 0" if FORK else "applied 2")
