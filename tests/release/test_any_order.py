@@ -129,11 +129,47 @@ def at_once(functions):
         list(pool.map(wait_and_call, functions))
 
 
+# Wrappers that other tools put around functions, and around wrappers.
+
+
+def naming(function):
+    @functools.wraps(function)
+    def wrapper(*args, **kwargs):
+        return function(*args, **kwargs)
+
+    return wrapper
+
+
+def closing_over_two(function):
+    """Wrap as sentry-sdk does: with a function that shows no sign of the other one."""
+    another_function = MIDDLEWARE.owner().__init__
+
+    def wrapper(*args, **kwargs):
+        return function(*args, **kwargs) if another_function else None
+
+    return wrapper
+
+
+class Binding:
+    """Wrap as wrapt does: with an object that binds."""
+
+    def __init__(self, wrapped):
+        self.__wrapped__ = wrapped
+
+    def __get__(self, instance, owner):
+        return naming(self.__wrapped__.__get__(instance, owner))
+
+    def __call__(self, *args, **kwargs):
+        return self.__wrapped__(*args, **kwargs)
+
+
 copies = st.integers(0, 1)
 places = st.sampled_from(CHANGED)
 # Of calls at once, nobody knows which one begins first.
 requests = st.tuples(
-    cases(clients(something | nothing), others=OTHERS), st.integers(0, 3), copies
+    cases(clients(something | something | nothing), others=OTHERS),
+    st.integers(0, 2),
+    copies,
 )
 
 
@@ -141,7 +177,8 @@ class AnyOrder(RuleBasedStateMachine):
     def __init__(self):
         super().__init__()
         self.copies = [starlette_backport, support.second_copy()]
-        self.modules = {place.module: sys.modules[place.module] for place in CHANGED}
+        self.modules = [sys.modules[place.module] for place in CHANGED]
+        self.contents = [dict(vars(module)) for module in self.modules]
         self.current = {place: Function(place) for place in CHANGED}
         #: With those of modules that were imported anew since.
         self.functions = list(self.current.values())
@@ -246,24 +283,18 @@ class AnyOrder(RuleBasedStateMachine):
     @rule(
         request=requests,
         place=places,
-        how=st.sampled_from(["functools.wraps", "closure", "unwrap"]),
+        wrapper=st.sampled_from([naming, closing_over_two, Binding]),
+        unwrap=st.booleans(),
     )
-    def wrap(self, request, place, how):
-        """Another tool wraps a function, or takes the last wrapper off."""
+    def wrap(self, request, place, wrapper, unwrap):
+        """Another tool takes its last wrapper off, or wraps a function."""
         self.ask(*request)
-        if how == "unwrap":
-            if self.wrappers:
-                self.wrappers.pop().stop()
+        if unwrap and self.wrappers:
+            self.wrappers.pop().stop()
             return
         owner = place.owner()
-        function = vars(owner)[place.name]
-
-        def wrapper(*args, **kwargs):
-            return function(*args, **kwargs)
-
-        if how == "functools.wraps":
-            functools.update_wrapper(wrapper, function)
-        self.wrappers.append(mock.patch.object(owner, place.name, wrapper))
+        wrapped = wrapper(vars(owner)[place.name])
+        self.wrappers.append(mock.patch.object(owner, place.name, wrapped))
         self.wrappers[-1].start()
 
     @rule(request=requests, place=places, how=st.sampled_from(["reload", "import"]))
@@ -303,9 +334,10 @@ class AnyOrder(RuleBasedStateMachine):
                 self.wrappers.pop().stop()
             for copy in self.copies:
                 copy.revert()
-            for name, module in self.modules.items():
-                sys.modules[name] = module
-                parent, _, attribute = name.rpartition(".")
+            for module, content in zip(self.modules, self.contents):
+                vars(module).update(content)
+                sys.modules[module.__name__] = module
+                parent, _, attribute = module.__name__.rpartition(".")
                 setattr(sys.modules[parent], attribute, module)
             close(self.loop)
         for function in self.functions:

@@ -12,6 +12,7 @@ import traceback
 import types
 
 import pytest
+from model import LOSES_ERRORS, RACES
 from starlette.background import BackgroundTask
 from starlette.middleware.base import BaseHTTPMiddleware
 from starlette.middleware.gzip import GZipMiddleware
@@ -20,7 +21,6 @@ from support import (
     ASGI2,
     BODY,
     FORK,
-    NUMBERS,
     PUSH,
     QUEUE,
     START,
@@ -60,10 +60,6 @@ scopes = pytest.mark.parametrize("scope", list(SCOPES.values()), ids=list(SCOPES
 nothing_offered = pytest.mark.parametrize(
     "scope", list(SCOPES.values())[:2], ids=list(SCOPES)[:2]
 )
-# 0.15.0 and 0.16.0 let an application's error race with its messages.
-RACES = (0, 15, 0) <= NUMBERS < (0, 17, 0)
-# 0.17.0 and 0.18.0 lose an application's error after the start.
-LOSES_ERRORS = (0, 17, 0) <= NUMBERS < (0, 19, 0)
 
 
 def check_unchanged(outcome):
@@ -182,9 +178,8 @@ def test_a_middleware_that_goes_its_own_way(kind, scope):
 def test_gzip_compresses_and_drops_what_comes_after_the_start(
     monkeypatch, messages, place, scope
 ):
-    monkeypatch.setattr(
-        gzip, "time", types.SimpleNamespace(time=lambda: 0)
-    )  # It writes the time into what it sends.
+    # It writes the time into what it sends.
+    monkeypatch.setattr(gzip, "time", types.SimpleNamespace(time=lambda: 0))
     app = GZipMiddleware(sending(*messages))
     app = PassThrough(app) if place == "inside" else app
     _, error = check_unchanged(
@@ -249,9 +244,8 @@ def test_a_client_that_leaves(scope):
                 await send(start())
                 for _ in range(4):
                     await send(body(b"x", True))
-                    await asyncio.sleep(
-                        0.05
-                    )  # Long enough for the rest to happen, on a loaded machine, too.
+                    # Long enough for the rest to happen, on a loaded machine, too.
+                    await asyncio.sleep(0.05)
                 await send(body(b""))
                 events.append("sent all")
             except BaseException as exc:
@@ -272,9 +266,8 @@ def test_a_client_that_leaves(scope):
         error = await failure(
             call(PassThrough(raw(program)), dict(scope), receive, send)
         )
-        await asyncio.wait(
-            [asyncio.ensure_future(ended.wait())], timeout=0.5
-        )  # 0.13.7 never ends it.
+        # 0.13.7 never ends it.
+        await asyncio.wait([asyncio.ensure_future(ended.wait())], timeout=0.5)
         return got[:3], list(events), [type(one) for one in leaves(error)]
 
     check_unchanged(lambda: run(leave()))
@@ -407,28 +400,6 @@ def test_the_call_next_that_dispatch_gets_looks_the_same_to_tools(scope):
     assert check_unchanged(looks)[-1] is True
 
 
-@only_if(QUEUE and not FORK)
-def test_a_send_without_names(monkeypatch):
-    """Such as a mock that stands in the place of the queue's method."""
-
-    class Put:
-        def __init__(self, queue):
-            self.queue = queue
-
-        async def __call__(self, item):
-            await put(self.queue, item)
-
-    put = asyncio.Queue.put
-
-    class Queue(asyncio.Queue):
-        @property
-        def put(self):
-            return Put(self)
-
-    monkeypatch.setattr(asyncio, "Queue", Queue)
-    check_unchanged(lambda: served(PassThrough(sending(START, BODY)), SOMETHING))
-
-
 @needs_unpatched
 def test_the_send_of_a_response_with_early_messages_looks_the_same_to_tools(
     monkeypatch,
@@ -447,34 +418,6 @@ def test_the_send_of_a_response_with_early_messages_looks_the_same_to_tools(
     with starlette_backport.applied():
         serve(PassThrough(sending(PUSH, START, BODY)))
     assert seen[0] == seen[1]
-
-
-@nothing_offered
-def test_where_nothing_is_offered_a_response_gets_the_send_of_the_server(
-    patched, scope
-):
-    seen = []
-
-    @middleware
-    async def looking(self, request, call_next):
-        response = await call_next(request)
-
-        async def answer(*channels):
-            seen.append(channels[-1])
-            await response(*channels)
-
-        return answer
-
-    async def send(message):
-        pass
-
-    async def request():
-        await call(
-            looking(sending(START, BODY)), dict(scope), asyncio.Event().wait, send
-        )
-
-    run(request())
-    assert seen == [send]
 
 
 def calls_of_ours(app, scope):
