@@ -28,7 +28,6 @@ from support import (
     exchange,
     leaf,
     middleware,
-    only_if,
     raw,
     run,
     sending,
@@ -37,6 +36,8 @@ from support import (
     types_of,
 )
 
+BASE = importlib.import_module("starlette.middleware.base")
+
 pytestmark = pytest.mark.usefixtures("patched")
 
 
@@ -44,6 +45,12 @@ def messages_of(app, scope=None):
     messages, error = serve(app, scope)
     assert error is None
     return messages
+
+
+def collect():
+    # PyPy collects in steps.
+    for _ in range(3):
+        gc.collect()
 
 
 def test_nothing_is_sent_before_the_middleware_returns_the_response():
@@ -132,7 +139,7 @@ def numbered():
         number = next(numbers)
         await send({"type": "x.number", "number": number})
         await asyncio.sleep(0)
-        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send(dict(START, headers=headers))
         await asyncio.sleep(0)
         await send(body(b"%d" % number))
 
@@ -180,11 +187,7 @@ def test_the_middleware_changes_the_very_header_list_that_the_application_sent(e
     seen = []
 
     async def program(scope, receive, send):
-        for message in [
-            *early,
-            {"type": "http.response.start", "status": 200, "headers": headers},
-            BODY,
-        ]:
+        for message in [*early, dict(START, headers=headers), BODY]:
             await send(message)
 
     @middleware
@@ -196,28 +199,18 @@ def test_the_middleware_changes_the_very_header_list_that_the_application_sent(e
 
     messages = messages_of(adding(raw(program)))
     assert seen[0] is headers
-    assert (
-        messages[len(early)]["headers"]
-        == headers
-        == [(b"x-mine", b"1"), (b"x-added", b"1")]
-    )
+    assert headers == [(b"x-mine", b"1"), (b"x-added", b"1")]
+    assert messages[len(early)]["headers"] == headers
 
 
 @pytest.mark.parametrize("headers", [None, ((b"x-mine", b"1"),)])
 def test_headers_that_are_no_list_reach_the_server_as_they_are(headers):
     async def program(scope, receive, send):
-        for message in (
-            PUSH,
-            {"type": "http.response.start", "status": 200, "headers": headers},
-            BODY,
-        ):
+        for message in PUSH, dict(START, headers=headers), BODY:
             await send(message)
 
     messages = messages_of(PassThrough(raw(program)))
-    assert messages[:2] == [
-        PUSH,
-        {"type": "http.response.start", "status": 200, "headers": headers},
-    ]
+    assert messages[:2] == [PUSH, dict(START, headers=headers)]
 
 
 def test_messages_are_freed_with_the_response_that_they_belong_to():
@@ -241,8 +234,7 @@ def test_messages_are_freed_with_the_response_that_they_belong_to():
 
     for app in PassThrough(raw(program)), replacing(raw(program)):
         serve(app)
-    for _ in range(3):  # PyPy collects in steps.
-        gc.collect()
+    collect()
     assert [reference() for reference in alive] == [None] * 2
 
 
@@ -295,10 +287,8 @@ def instrument(monkeypatch, change):
     if QUEUE:
         cls, name = asyncio.Queue, "put"
     else:
-        cls, name = (
-            importlib.import_module("anyio.streams.memory").MemoryObjectSendStream,
-            "send",
-        )
+        streams = importlib.import_module("anyio.streams.memory")
+        cls, name = streams.MemoryObjectSendStream, "send"
     hand_over = getattr(cls, name)
 
     @functools.wraps(hand_over)
@@ -323,11 +313,9 @@ def test_all_that_is_handed_over_is_true(monkeypatch, messages):
 
 
 def with_copied_headers(message):
-    return (
-        dict(message, headers=list(message["headers"]))
-        if "headers" in message
-        else message
-    )
+    if "headers" in message:
+        return dict(message, headers=list(message["headers"]))
+    return message
 
 
 @pytest.mark.parametrize(
@@ -354,29 +342,9 @@ def test_instrumentation_that_copies_headers_is_an_error_only_where_messages_are
     assert "lost" in str(leaf(error, UnexpectedMessageError))
 
 
-@only_if(QUEUE)
-def test_a_queue_of_another_kind(monkeypatch):
-    """It has the methods that the release calls, and nothing else of asyncio's."""
-
-    class Queue:
-        def __init__(self, maxsize=0):
-            self.items, self.filled = [], asyncio.Event()
-
-        async def put(self, item):
-            self.items.append(item)
-            self.filled.set()
-
-        async def get(self):
-            while not self.items:
-                self.filled.clear()
-                await self.filled.wait()
-            return self.items.pop(0)
-
-    monkeypatch.setattr(asyncio, "Queue", Queue)
-    assert messages_of(PassThrough(sending(PUSH, START, BODY)))[0] == PUSH
-
-
-def test_a_start_that_was_cancelled_on_its_way_is_none(monkeypatch):
+@pytest.fixture
+def cancel_once():
+    """Return a function that raises CancelledError for the first start."""
     cancelled = []
 
     def cancel_once(message):
@@ -385,6 +353,10 @@ def test_a_start_that_was_cancelled_on_its_way_is_none(monkeypatch):
             raise asyncio.CancelledError
         return message
 
+    return cancel_once
+
+
+def test_a_start_that_was_cancelled_on_its_way_is_none(monkeypatch, cancel_once):
     async def program(scope, receive, send):
         await send(PUSH)
         with pytest.raises(asyncio.CancelledError):
@@ -399,23 +371,15 @@ def test_a_start_that_was_cancelled_on_its_way_is_none(monkeypatch):
 
 
 def test_a_cancelled_start_and_copied_headers_together_lose_no_message_silently(
-    monkeypatch,
+    monkeypatch, cancel_once
 ):
-    cancelled = []
-
-    def cancel_once_and_copy(message):
-        if message["type"] == "http.response.start" and not cancelled:
-            cancelled.append(message)
-            raise asyncio.CancelledError
-        return with_copied_headers(message)
-
     async def program(scope, receive, send):
         with pytest.raises(asyncio.CancelledError):
             await send(start())
         for message in PUSH, start(), BODY:
             await send(message)
 
-    instrument(monkeypatch, cancel_once_and_copy)
+    instrument(monkeypatch, lambda message: with_copied_headers(cancel_once(message)))
     messages, error = serve(PassThrough(raw(program)))
     assert messages == []
     assert "lost" in str(leaf(error, UnexpectedMessageError))
@@ -430,13 +394,7 @@ class Slots:
         self.content, self.status_code = content, status_code
 
     async def __call__(self, *channels):
-        await channels[-1](
-            {
-                "type": "http.response.start",
-                "status": self.status_code,
-                "headers": self.raw_headers,
-            }
-        )
+        await channels[-1](dict(START, headers=self.raw_headers))
         async for chunk in self.content:
             await channels[-1](body(chunk, True))
         await channels[-1](body(b""))
@@ -458,9 +416,7 @@ class CopiesHeaders(StreamingResponse):
 def test_another_response_class_is_an_error_only_where_messages_would_be_lost(
     monkeypatch, cls
 ):
-    monkeypatch.setattr(
-        importlib.import_module("starlette.middleware.base"), "StreamingResponse", cls
-    )
+    monkeypatch.setattr(BASE, "StreamingResponse", cls)
     assert content_of(messages_of(PassThrough(sending(START, BODY)))) == b"body"
     messages, error = serve(PassThrough(sending(PUSH, START, BODY)))
     assert messages == []
@@ -478,9 +434,7 @@ def test_a_function_in_place_of_the_response_class(monkeypatch, early):
         made.append(Traced(*args, **kwargs))
         return made[-1]
 
-    monkeypatch.setattr(
-        importlib.import_module("starlette.middleware.base"), "StreamingResponse", make
-    )
+    monkeypatch.setattr(BASE, "StreamingResponse", make)
     assert messages_of(PassThrough(sending(*early, START, BODY)))[: len(early)] == early
     assert isinstance(made[0], Traced)
     assert repr(type(made[0])) == repr(Traced)
@@ -494,11 +448,9 @@ def test_a_class_that_is_created_during_a_request_can_be_collected(monkeypatch):
         created.append(weakref.ref(cls))
         return cls(*args, **kwargs)
 
-    base = importlib.import_module("starlette.middleware.base")
-    monkeypatch.setattr(base, "StreamingResponse", make)
+    monkeypatch.setattr(BASE, "StreamingResponse", make)
     assert messages_of(PassThrough(sending(PUSH, START, BODY)))[0] == PUSH
-    for _ in range(3):  # PyPy collects in steps.
-        gc.collect()
+    collect()
     assert created[0]() is None
 
 
