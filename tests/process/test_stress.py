@@ -55,8 +55,7 @@ CASES = [
 ]
 AT_ONCE = 500
 
-
-#: The hooks that something still refers to: a task, a frame, or a message.
+# The hooks that something still refers to: a task, a frame, or a message.
 alive = weakref.WeakSet()
 
 
