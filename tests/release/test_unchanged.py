@@ -144,28 +144,40 @@ def test_what_is_no_message(thing, scope):
     check_unchanged(lambda: served(PassThrough(raw(program)), scope))
 
 
+async def raises_before(request, call_next):
+    raise ZeroDivisionError("before")
+
+
+async def raises_after(request, call_next):
+    await call_next(request)
+    raise ZeroDivisionError("after")
+
+
+async def returns_none(request, call_next):
+    await call_next(request)
+
+
+async def returns_its_own(request, call_next):
+    await call_next(request)
+    return PlainTextResponse("own")
+
+
+async def catches(request, call_next):
+    try:
+        return await call_next(request)
+    except AssertionError:
+        return PlainTextResponse("caught")
+
+
 @needs_unpatched
 @scopes
+@pytest.mark.parametrize("messages", [[START, BODY], [{"body": "no type"}]], ids=ids)
 @pytest.mark.parametrize(
-    "kind", ["before", "after", "returns None", "returns its own", "catches"]
+    "dispatch", [raises_before, raises_after, returns_none, returns_its_own, catches]
 )
-def test_a_middleware_that_goes_its_own_way(kind, scope):
-    @middleware
-    async def going(self, request, call_next):
-        if kind == "before":
-            raise ZeroDivisionError(kind)
-        try:
-            response = await call_next(request)
-        except AssertionError:
-            return PlainTextResponse("caught")
-        if kind == "after":
-            raise ZeroDivisionError(kind)
-        return {"returns None": None, "returns its own": PlainTextResponse("own")}.get(
-            kind, response
-        )
-
-    app = sending({"body": "no type"}) if kind == "catches" else sending(START, BODY)
-    check_unchanged(lambda: served(PassThrough(going(app)), scope))
+def test_a_middleware_that_goes_its_own_way(dispatch, messages, scope):
+    app = BaseHTTPMiddleware(sending(*messages), dispatch=dispatch)
+    check_unchanged(lambda: served(PassThrough(app), scope))
 
 
 @needs_unpatched
@@ -495,7 +507,8 @@ def test_a_traceback_has_at_most_a_frame_more_for_each_middleware(place, scope):
     if scope is not SOMETHING:
         assert patched_selves == selves
         assert ours <= 2
-    else:  # On the releases with anyio, `call_next` has a frame of its own there.
+    else:
+        # On the releases with anyio, `call_next` has a frame of its own there.
         assert ours <= (2 if QUEUE else 4)
 
 
