@@ -400,6 +400,16 @@ class Slots:
         await channels[-1](body(b""))
 
 
+class Unslotted(Slots):
+    """A response that has no `stream_response`, and whose class can be changed."""
+
+
+def test_a_response_class_that_has_no_stream_response(monkeypatch):
+    monkeypatch.setattr(BASE, "StreamingResponse", Unslotted)
+    messages = messages_of(PassThrough(sending(PUSH, START, BODY)))
+    assert types_of(messages)[:2] == ["http.response.push", "http.response.start"]
+
+
 class CopiesHeaders(StreamingResponse):
     """A response that keeps a copy of its headers."""
 
