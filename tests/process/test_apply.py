@@ -4,7 +4,6 @@
 """
 
 import contextlib
-import functools
 import inspect
 import logging
 import marshal
@@ -27,6 +26,7 @@ from support import (
     PassThrough,
     TemplateResponse,
     copy_of,
+    naming,
     parts_of,
     python,
     raw,
@@ -471,17 +471,9 @@ def test_the_search_behind_wrappers_ends(monkeypatch, kind, hides):
 
 def test_many_wrappers_are_looked_through(monkeypatch):
     """Each of them leads to the next one in two ways."""
-
-    def wrap(function):
-        @functools.wraps(function)
-        async def wrapper(*args):
-            return await function(*args)
-
-        return wrapper
-
     wrapper = vars(BaseHTTPMiddleware)[CARRIER]
     for _ in range(100):
-        wrapper = wrap(wrapper)
+        wrapper = naming(wrapper)
     monkeypatch.setattr(BaseHTTPMiddleware, CARRIER, wrapper)
     starlette_backport.apply()
     assert carries()

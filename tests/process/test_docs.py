@@ -77,9 +77,7 @@ def project(tmp_path):
 
 
 def run(project, *arguments):
-    """Run Python in the project; return its exit status and what it printed."""
-    process = run_process(sys.executable, *arguments, cwd=project)
-    return process.returncode, process.stdout + process.stderr
+    return run_process(sys.executable, *arguments, cwd=project)
 
 
 def run_pytest(project):
@@ -88,22 +86,22 @@ def run_pytest(project):
 
 
 def test_it_fails_as_readme_shows(project):
-    status, output = run_pytest(project)
-    assert status == 1
+    process = run_pytest(project)
+    assert process.returncode == 1
     for line in snippet("README.md", "text", "http.response.start").splitlines():
-        assert line in output
+        assert line in process.stdout
 
 
 def test_conftest(project):
     (project / "conftest.py").write_text(APPLY)
-    assert run_pytest(project)[0] == 0
+    assert run_pytest(project).returncode == 0
 
 
 def test_fixture(project):
     (project / "conftest.py").write_text(snippet("README.md", "python", "applied()"))
     test = TEST.replace("test_homepage()", "test_homepage(patched_starlette)")
     (project / "test_homepage.py").write_text(test)
-    assert run_pytest(project)[0] == 0
+    assert run_pytest(project).returncode == 0
 
 
 @pytest.mark.parametrize("marked_test", MARKED_TESTS)
@@ -111,7 +109,7 @@ def test_plugin_and_marker(project, marked_test):
     plugin = snippet("README.md", "ini", "starlette_backport.pytest_plugin")
     (project / "pytest.ini").write_text(plugin)
     (project / "test_homepage.py").write_text(TEST + marked_test)
-    assert "2 passed" in run_pytest(project)[1]
+    assert "2 passed" in run_pytest(project).stdout
 
 
 @pytest.mark.parametrize("arguments", [[], ["discover", "tests", "-t", "."]])
@@ -119,7 +117,7 @@ def test_unittest(project, arguments):
     (project / "tests").mkdir()
     (project / "tests" / "__init__.py").write_text(APPLY)
     (project / "tests" / "test_homepage.py").write_text(UNITTEST)
-    assert run(project, "-m", "unittest", *arguments)[0] == 0
+    assert run(project, "-m", "unittest", *arguments).returncode == 0
 
 
 def test_commands_of_the_package(project):
@@ -128,12 +126,13 @@ def test_commands_of_the_package(project):
     (project / "package" / "main.py").write_text(APPLY)
     command = re.compile("python (-m starlette_backport[ a-z.-]*[a-z])")
     for arguments in set(command.findall("".join(PAGES.values()))):
-        status, output = run(project, *arguments.split())
-        assert status == 0, output
+        process = run(project, *arguments.split())
+        assert process.returncode == 0, process
 
 
 def test_output_of_verify(project):
-    output = run(project, "-m", "starlette_backport", "verify")[1]
+    process = run(project, "-m", "starlette_backport", "verify")
+    output = process.stdout + process.stderr
     # The line is that of Starlette 0.14.2.
     output = re.sub(r"line \d+", "line 47", output)
     assert output in snippet("README.md", "console", "verify")

@@ -169,12 +169,6 @@ def project(tmp_path):
     return folder
 
 
-def run(project, *command, **variables):
-    """Run a command in the project; return its exit status and what it printed."""
-    process = run_process(*command, cwd=project, **variables)
-    return process.returncode, process.stdout + process.stderr
-
-
 def find_installer(project):
     """Return a command that installs from an index here, or None."""
     pip = [sys.executable, "-m", "pip", "install"]
@@ -183,7 +177,7 @@ def find_installer(project):
         if shutil.which(installer[0]) is None:
             continue
         probe = ["--no-deps", "--target", "../probe", "pytest-timeout"]
-        if run(project, *installer, *probe)[0] == 0:
+        if run_process(*installer, *probe, cwd=project).returncode == 0:
             return installer
     return None
 
@@ -197,8 +191,8 @@ def test_rehearsal(project):
     install, rehearse = snippet(PAGE, "console", "--target").splitlines()
     prefix, _, arguments = install.partition(" install ")
     assert prefix == "$ pip"
-    status, output = run(project, *installer, *shlex.split(arguments))
-    assert status == 0, output
+    process = run_process(*installer, *shlex.split(arguments), cwd=project)
+    assert process.returncode == 0, process
 
     prefix, _, arguments = rehearse.partition("python ")
     assert prefix == "$ PYTHONPATH=../leap "
@@ -209,11 +203,12 @@ def test_rehearsal(project):
         "PYTEST_ADDOPTS": "-p no:cacheprovider -p no:hypothesispytest",
     }
     command = [sys.executable, *shlex.split(arguments)]
-    status, output = run(project, *command, **variables)
-    assert status == 0, output
-    assert "BackportNotNeededWarning" in output
+    process = run_process(*command, cwd=project, **variables)
+    assert process.returncode == 0, process
+    assert "BackportNotNeededWarning" in process.stdout
 
     (project / "pytest.ini").write_text("[pytest]\nfilterwarnings = error\n")
-    assert run(project, *command, **variables)[0] != 0
-    status, output = run(project, *command, "-W", "default", **variables)
-    assert status == 0, output
+    assert run_process(*command, cwd=project, **variables).returncode != 0
+    command += ["-W", "default"]
+    process = run_process(*command, cwd=project, **variables)
+    assert process.returncode == 0, process

@@ -181,6 +181,11 @@ def test_the_core_imports_no_private_names_of_other_libraries(path):
 
 
 @modules
+def test_every_module_says_what_it_is_for(path):
+    assert ast.get_docstring(ast.parse(path.read_text()))
+
+
+@modules
 def test_release_numbers_of_starlette_are_in_one_module(path):
     found = re.findall(
         r"""["'](0\.[0-9]+\.[0-9]+[a-z0-9]*)["']|(\(0, (?:9|[12][0-9]), [0-9]+\))""",

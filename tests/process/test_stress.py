@@ -101,11 +101,11 @@ async def request(number, case, app, kind, is_patched, watchdog):
 async def waves(number, is_patched, watchdog):
     """Make `number` requests, and wait until nothing of them runs or is kept."""
     apps = [(case, case.app()) for case in CASES]
-    apps = [(*each, kind) for each in apps for kind in CLIENTS]
+    combinations = [(*each, kind) for each in apps for kind in CLIENTS]
     before = tasks(watchdog.loop)
     for begin in range(0, number, AT_ONCE):
         requests = [
-            request(each, *apps[each % len(apps)], is_patched, watchdog)
+            request(each, *combinations[each % len(combinations)], is_patched, watchdog)
             for each in range(begin, min(begin + AT_ONCE, number))
         ]
         # All are to end also where one fails.

@@ -10,7 +10,6 @@ import asyncio
 import collections
 import concurrent.futures
 import contextlib
-import functools
 import importlib
 import sys
 import threading
@@ -132,14 +131,6 @@ def at_once(functions):
 # Wrappers that other tools put around functions, and around wrappers.
 
 
-def naming(function):
-    @functools.wraps(function)
-    def wrapper(*args, **kwargs):
-        return function(*args, **kwargs)
-
-    return wrapper
-
-
 def closing_over_two(function):
     """Wrap as sentry-sdk does: with a function that shows no sign of the other one."""
     another_function = MIDDLEWARE.owner().__init__
@@ -157,7 +148,7 @@ class Binding:
         self.__wrapped__ = wrapped
 
     def __get__(self, instance, owner):
-        return naming(self.__wrapped__.__get__(instance, owner))
+        return support.naming(self.__wrapped__.__get__(instance, owner))
 
     def __call__(self, *args, **kwargs):
         return self.__wrapped__(*args, **kwargs)
@@ -281,7 +272,7 @@ class AnyOrder(RuleBasedStateMachine):
     @rule(
         request=requests,
         place=places,
-        wrapper=st.sampled_from([naming, closing_over_two, Binding]),
+        wrapper=st.sampled_from([support.naming, closing_over_two, Binding]),
         unwrap=st.booleans(),
     )
     def wrap(self, request, place, wrapper, unwrap):

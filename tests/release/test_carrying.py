@@ -6,7 +6,6 @@ import functools
 import gc
 import importlib
 import inspect
-import itertools
 import weakref
 
 import pytest
@@ -26,6 +25,7 @@ from support import (
     body,
     content_of,
     exchange,
+    http_scope,
     leaf,
     middleware,
     raw,
@@ -132,11 +132,14 @@ def test_a_response_with_messages_looks_like_one_without():
 
 
 def numbered():
-    """Return an application that numbers its calls. They share one header list."""
-    headers, numbers = [], itertools.count()
+    """Return an application that answers with the next of the scope's numbers.
+
+    All of its answers share one header list.
+    """
+    headers = []
 
     async def program(scope, receive, send):
-        number = next(numbers)
+        number = next(scope["numbers"])
         await send({"type": "x.number", "number": number})
         await asyncio.sleep(0)
         await send(dict(START, headers=headers))
@@ -146,9 +149,10 @@ def numbered():
     return raw(program)
 
 
-def check_numbered(messages, error):
+def check_numbered(messages, error, among):
     assert error is None
     number = int(content_of(messages))
+    assert number in among
     assert messages[0] == {"type": "x.number", "number": number}
     assert types_of(messages).count("x.number") == 1
 
@@ -168,17 +172,21 @@ def test_two_calls_of_call_next_do_not_mix(calls, chosen):
     async def calling_twice(self, request, call_next):
         return (await calls(call_next, request))[chosen]
 
-    check_numbered(*serve(PassThrough(calling_twice(numbered()))))
+    app = PassThrough(calling_twice(numbered()))
+    messages, error = serve(app, http_scope(numbers=iter([0, 1])))
+    among = [0, 1] if calls is at_once else [chosen]
+    check_numbered(messages, error, among)
 
 
 def test_concurrent_requests_do_not_mix():
     app = PassThrough(PassThrough(PassThrough(numbered())))
 
     async def all_at_once():
-        return await asyncio.gather(*[exchange(app) for _ in range(100)])
+        scopes = [http_scope(numbers=iter([number])) for number in range(100)]
+        return await asyncio.gather(*[exchange(app, scope) for scope in scopes])
 
-    for messages, error in run(all_at_once()):
-        check_numbered(messages, error)
+    for number, (messages, error) in enumerate(run(all_at_once())):
+        check_numbered(messages, error, [number])
 
 
 @pytest.mark.parametrize("early", [[], [PUSH]], ids=["nothing early", "early"])
